@@ -30,11 +30,12 @@ uint8_t *wbuf_reserve_slow(struct wbuf *w, size_t n)
         w->failed = true;
         return NULL;
     }
+    /* cap never passes max_bytes, which the fast path of wbuf_reserve relies on. */
     size_t cap = w->cap != 0 ? w->cap : WBUF_FIRST_BYTES;
-    while (cap - w->len < n)
-        cap = cap > w->max_bytes / 2 ? w->max_bytes : cap * 2;
-    if (cap < w->len + n)
-        cap = w->len + n;
+    while (cap - w->len < n && cap <= w->max_bytes / 2)
+        cap *= 2;
+    if (cap > w->max_bytes || cap - w->len < n)
+        cap = w->max_bytes;
     uint8_t *ptr = realloc(w->ptr, cap);
     if (ptr == NULL) {
         w->failed = true;
