@@ -27,6 +27,12 @@ struct eng_run {
     uint32_t emits_left;
 };
 
+/* A counter that one block writes and the host or block 0 reads now and then. */
+ENG_FN void eng_count(uint64_t *counter)
+{
+    eng_store_rlx64_sys(counter, *counter + 1);
+}
+
 /* -- message pool
  * ---------------------------------------------------------------------------------- */
 
@@ -255,7 +261,7 @@ ENG_FN bool eng_event_room(struct eng *e)
 ENG_FN void eng_fault(struct eng *e, struct eng_block *b, uint64_t call, uint32_t code,
                       const char *text)
 {
-    b->line->faults++;
+    eng_count(&b->line->faults);
     if (call == 0)
         return;
     struct gpu_envelope m;
@@ -301,7 +307,7 @@ ENG_FN int eng_send(struct k_context *ctx, uint64_t grain, uint16_t type, const 
     m->len = len;
     eng_copy(m->payload.bytes, payload, len);
     eng_deliver(e, run->block, index);
-    run->block->line->messages_sent++;
+    eng_count(&run->block->line->messages_sent);
     return K_OK;
 }
 
@@ -327,7 +333,7 @@ ENG_FN int eng_emit(struct k_context *ctx, uint16_t event, uint64_t stream, cons
     eng_copy(slot->payload.bytes, payload, len);
     eng_store_rel32_sys(&slot->stamp, GPU_RING_STAMP(ticket, e->event_slots));
     run->block->published++;
-    run->block->line->events_emitted++;
+    eng_count(&run->block->line->events_emitted);
     return K_OK;
 }
 
@@ -402,7 +408,8 @@ ENG_FN bool eng_call_handler(struct eng *e, struct eng_block *b, struct eng_grai
 #else
     kernel->handler(e->heap + g->state_offset, message, &run.base);
 #endif
-    /* What the engine itself sends is answered at once: the grain's life does not wait for a handler. */
+    /* What the engine itself sends is answered at once: the grain's life does not wait for a
+     * handler. */
     bool may_defer = message->type < K_ACTIVATE;
     if (run.call != 0 && !(may_defer && run.base.deferred != 0))
         eng_reply(&run.base, &message->call, message, 0);
@@ -454,7 +461,7 @@ ENG_FN void eng_handle(struct eng *e, struct eng_block *b, struct eng_grain *g, 
     }
     const void *payload = eng_payload(e, m);
     if (!g->alive || g->generation != GPU_HANDLE_GEN(m->dst) || payload == 0) {
-        b->line->messages_dropped++;
+        eng_count(&b->line->messages_dropped);
         eng_fault(e, b, m->call, 0x100 /* SC_ERR_NOT_FOUND */, "the grain is gone");
         return;
     }
@@ -485,11 +492,11 @@ ENG_FN bool eng_may_run(struct eng *e, struct eng_block *b, struct eng_grain *g,
     }
     struct eng_kernel *k = &e->kernels[kernel];
     if (k->emits_max != 0 && !eng_event_room(e)) {
-        b->line->event_waits++;
+        eng_count(&b->line->event_waits);
         return false;
     }
     if (!eng_reserve(e, b, k->sends_max)) {
-        b->line->pool_waits++;
+        eng_count(&b->line->pool_waits);
         b->starved++;
         return false;
     }
@@ -500,9 +507,9 @@ ENG_FN bool eng_may_run(struct eng *e, struct eng_block *b, struct eng_grain *g,
 ENG_FN void eng_done(struct eng *e, struct eng_block *b, uint32_t index)
 {
     if (eng_message(e, index)->src == 0)
-        eng_store_rlx64_sys(&b->host_freed, b->host_freed + 1);
+        eng_count(&b->host_freed);
     eng_free(e, b, index);
-    eng_store_rlx64_sys(&b->line->messages_handled, b->line->messages_handled + 1);
+    eng_count(&b->line->messages_handled);
 }
 
 /* Runs one grain: up to ENG_GRAIN_BATCH of its messages. Returns how many. */
@@ -533,7 +540,7 @@ ENG_FN uint32_t eng_run_grain(struct eng *e, struct eng_block *b, uint32_t slot)
             /* Every message of the pool waits in a mailbox and no grain has room to send: give one
              * up, so that the rest can go on. */
             b->starved = 0;
-            b->line->messages_dropped++;
+            eng_count(&b->line->messages_dropped);
             eng_fault(e, b, m->call, 0x103 /* SC_ERR_BUSY */,
                       "the device's message pool (device.messages_max) is exhausted");
         }
@@ -596,7 +603,7 @@ ENG_FN bool eng_next_grain(struct eng *e, struct eng_block *b, uint32_t *slot_ou
         if (victim >= e->block_count)
             victim -= e->block_count;
         if (eng_queue_pop(&e->queues[victim], slot_out)) {
-            b->line->stolen++;
+            eng_count(&b->line->stolen);
             return true;
         }
     }
@@ -608,7 +615,7 @@ ENG_FN bool eng_next_grain(struct eng *e, struct eng_block *b, uint32_t *slot_ou
 ENG_FN uint32_t eng_turn(struct eng *e, struct eng_block *b)
 {
     uint32_t work = 0;
-    eng_store_rlx64_sys(&b->line->heartbeat, b->line->heartbeat + 1);
+    eng_count(&b->line->heartbeat);
     if (b->index == 0)
         work += eng_intake(e, b);
     b->held = 0;
