@@ -353,6 +353,9 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return gpu_worker_main(argc - 2, argv + 2);
+    /* In a sanitizer build the worker must still die of the signal itself. */
+    setenv("ASAN_OPTIONS", "handle_segv=0", 1);
+    setenv("TSAN_OPTIONS", "handle_segv=0", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_device_echoes_small_and_large_payloads),
         cmocka_unit_test(test_device_refuses_what_is_out_of_its_limits),
