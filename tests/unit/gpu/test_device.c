@@ -3,6 +3,7 @@
 
 #include "gpu/abi/envelope.h"
 #include "gpu/catalog.h"
+#include "gpu/device.h"
 #include "gpu/worker.h"
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
@@ -335,6 +336,46 @@ static void test_device_stops_when_asked(void **state)
     close_all(&f);
 }
 
+/* Kernel code can write anything into the region. Random slots with the right stamp, some naming a
+ * call that is really in flight: nothing is followed, and no call is answered twice. */
+static void test_device_reads_a_hostile_region(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_with(&f, SC_SOURCE_DIR "/tests/support/kernels");
+    uint64_t grain = activate(&f, "crash", 0);
+    uint32_t in_flight = 0;
+    srand(11);
+    for (uint64_t n = 0; n < 20000; n++) {
+        uint64_t id = 10 + n % 4000;
+        f.told.answers[id] = 0;
+        if (in_flight < 32 && gpu_device_call(f.dev, grain, 4, (struct span){0}, id) == SC_OK)
+            in_flight++;
+        bool event = rand() % 4 == 0;
+        struct gpu_envelope *ring = event ? f.dev->event : f.dev->reply;
+        uint64_t at = event ? f.dev->event_at : f.dev->reply_at;
+        uint32_t slots = event ? f.dev->config.event_slots : f.dev->config.reply_slots;
+        struct gpu_envelope *m = &ring[at & (slots - 1)];
+        for (size_t b = 4; b < sizeof *m; b++)
+            ((uint8_t *)m)[b] = (uint8_t)rand();
+        m->kind = (uint8_t)(rand() % 10);
+        if (rand() % 2 != 0)
+            m->len = (uint32_t)rand() % 200;
+        uint32_t index = (uint32_t)rand() % 80;
+        if (rand() % 4 != 0 && index < slots)
+            m->call = (uint64_t)f.dev->pendings[index % 64].generation << 32 | (index + 1);
+        uint32_t before = f.told.replies;
+        __atomic_store_n(&m->stamp, GPU_RING_STAMP(at, slots), __ATOMIC_RELEASE);
+        while (gpu_device_poll(f.dev, 64) == SC_AGAIN)
+            ;
+        in_flight -= f.told.replies - before;
+    }
+    for (uint32_t id = 0; id < CALLS; id++)
+        assert_true(f.told.answers[id] <= 1);
+    assert_true(f.told.replies > 100);
+    close_all(&f);
+}
+
 static void test_device_open_names_a_number_out_of_range(void **state)
 {
     (void)state;
@@ -365,6 +406,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_kills_a_hung_kernel),
         cmocka_unit_test(test_device_unbuildable_kernel_leaves_others_usable),
         cmocka_unit_test(test_device_stops_when_asked),
+        cmocka_unit_test(test_device_reads_a_hostile_region),
         cmocka_unit_test(test_device_open_names_a_number_out_of_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
