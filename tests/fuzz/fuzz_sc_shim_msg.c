@@ -32,7 +32,7 @@ static void check_again(const struct sc_shim_request *q)
     wbuf_init(&one, 1 << 20);
     wbuf_init(&two, 1 << 20);
     sc_shim_request_encode(&one, q);
-    struct span body;
+    struct span body = {0};
     size_t used;
     struct sc_shim_request again;
     require(!one.failed && sc_shim_frame(wbuf_span(&one), UINT32_MAX, &body, &used) == SC_OK);
