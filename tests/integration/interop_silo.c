@@ -448,7 +448,8 @@ static void try_streams(struct interop *t)
     snprintf(stream_key, sizeof stream_key, "s-%d", (int)getpid());
     struct orl_stream_id id = {span_of_str("sample"), span_of_str(stream_key)};
     char text[33];
-    orl_queue_key(span_of_str("StreamProvider"), 8, id.ns, id.key, text);
+    if (orl_memory_queue_key(span_of_str("StreamProvider"), 8, id.ns, id.key, text) != SC_OK)
+        exit(1);
     wb_bytes(&queue, text, 32);
     call(t, &(struct what){.type = ORL_QUEUE_GRAIN_TYPE,
                            .key = wbuf_span(&queue),
