@@ -246,6 +246,11 @@ static enum sc_status check_together(const struct sc_config *c, char *error)
                  c->silo_reconnect_min_ms, c->silo_reconnect_max_ms);
         return SC_ERR_CONFIG;
     }
+    if (c->shim_output_max_bytes < c->shim_frame_max_bytes) {
+        snprintf(error, SC_CONFIG_ERROR_BYTES,
+                 "option shim.output_max_bytes: must not be under shim.frame_max_bytes");
+        return SC_ERR_CONFIG;
+    }
     const struct {
         const char *name;
         uint32_t value;

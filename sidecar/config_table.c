@@ -55,7 +55,7 @@ const struct sc_option sc_options[] = {
         "resident blocks; 0: one less than the cores, at least 1"),
     NUM("device.grains_max", device_grains_max, "65536", "grains", 1, 1 << 24, STAYS,
         "grains on the device; rounded up to a power of two"),
-    NUM("device.messages_max", device_messages_max, "65536", "messages", 64, 1 << 24, STAYS,
+    NUM("device.messages_max", device_messages_max, "65536", "messages", 4096, 1 << 24, STAYS,
         "grain-to-grain messages in flight; rounded up to a power of two"),
     SIZE("device.heap_bytes", device_heap_bytes, "1GiB", MIB, 1024 * GIB, STAYS,
          "memory for grain states; committed as it is touched"),
