@@ -94,17 +94,6 @@ static void free_dead(struct sc_loop *loop)
     }
 }
 
-void sc_loop_close(struct sc_loop *loop)
-{
-    if (loop == NULL)
-        return;
-    free_dead(loop);
-    free(loop->later.items);
-    free(loop->spare.items);
-    event_base_free(loop->base);
-    free(loop);
-}
-
 /* Runs what was put off; what these callbacks put off themselves waits for the next turn. */
 static void run_later(struct sc_loop *loop)
 {
@@ -115,6 +104,20 @@ static void run_later(struct sc_loop *loop)
         list.items[i].fn(list.items[i].user);
     list.count = 0;
     loop->spare = list;
+}
+
+/* What was put off still runs: objects closed outside a turn free themselves that way. */
+void sc_loop_close(struct sc_loop *loop)
+{
+    if (loop == NULL)
+        return;
+    while (loop->later.count != 0)
+        run_later(loop);
+    free_dead(loop);
+    free(loop->later.items);
+    free(loop->spare.items);
+    event_base_free(loop->base);
+    free(loop);
 }
 
 void sc_loop_run(struct sc_loop *loop)
