@@ -81,7 +81,7 @@ enum orl_client_event_kind {
     ORL_CLIENT_REQUEST,  /* for an observer hosted here: message, call, reply; answer it */
     ORL_CLIENT_ONE_WAY,  /* the same without answer */
     ORL_CLIENT_STOP,     /* the gateway shuts down: new calls elsewhere, keep reading */
-    ORL_CLIENT_STRAY,    /* an answer to no call in flight; to be ignored */
+    ORL_CLIENT_STRAY,    /* an answer to no call in flight, or to one of our answers; ignore it */
     ORL_CLIENT_SKIPPED   /* a frame that does not decode; the connection goes on */
 };
 
@@ -92,9 +92,10 @@ struct orl_client_event {
     uint64_t user;
     struct orl_message message; /* all but READY and SKIPPED */
     struct orl_response response;
-    struct orl_call call;     /* REQUEST, ONE_WAY; read arguments with orl_call_open */
-    struct orl_reply reply;   /* REQUEST, when can_reply */
-    bool can_reply;           /* false: the request's ids are too long; it runs into its time-out */
+    struct orl_call call;   /* REQUEST, ONE_WAY; type empty when the body is no call. Read arguments
+                             * with orl_call_open */
+    struct orl_reply reply; /* REQUEST, when can_reply */
+    bool can_reply;         /* false: the request's ids are too long; it runs into its time-out */
     struct orl_silo stopping; /* STOP: the gateway's address */
 };
 

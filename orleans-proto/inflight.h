@@ -18,6 +18,7 @@ struct orl_inflight {
     uint32_t mask;
     uint32_t count;
     uint32_t max;
+    uint32_t cursor;      /* where the search for expired calls goes on */
     uint64_t earliest_ns; /* no deadline is before this */
 };
 

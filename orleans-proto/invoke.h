@@ -35,6 +35,9 @@ struct orl_method {
 /* SC_ERR_TOO_LARGE: names over the sizes above; SC_ERR_ARGUMENT: neither id nor signature. */
 SC_MUST_USE enum sc_status orl_method_init(struct orl_method *m, const struct orl_method_def *def);
 
+/* The interface's header name, borrowed from m. */
+struct span orl_method_interface(const struct orl_method *m);
+
 /* Writes the arguments of one request in parameter order; failure shows in w->failed. A type that
  * fits several parameters (T[], List<T>) is written as the parameter's own type. */
 struct orl_args {

@@ -76,7 +76,8 @@ void orl_body_reader_init(struct orl_reader *r, const struct orl_message *msg);
 
 /* Request context: key and one typed value per entry (src/Orleans.Core.Abstractions/Runtime/
  * RequestContext.cs). *rest starts as msg->context; false at the end or on failure (status). The
- * value is the field at the front of *value_out; read it with a reader of its own. */
+ * value is the one field in *value_out; read it with a reader of its own, for which a reference to
+ * an earlier entry is an error. */
 bool orl_context_next(struct span *rest, struct span *key_out, struct span *value_out,
                       enum sc_status *status_out);
 

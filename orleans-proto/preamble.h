@@ -24,6 +24,9 @@ struct orl_preamble {
 SC_MUST_USE enum sc_status orl_preamble_decode(struct span in, struct orl_preamble *preamble_out,
                                                size_t *used_out);
 
+/* Bytes that in must have before orl_preamble_decode can yield; for sizing a read. */
+size_t orl_preamble_need(struct span in);
+
 /* SC_ERR_TOO_LARGE: over 1024 bytes, nothing written; SC_ERR_NO_MEMORY: w is full. */
 SC_MUST_USE enum sc_status orl_preamble_encode(struct wbuf *w, const struct orl_preamble *preamble);
 

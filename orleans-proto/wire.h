@@ -222,7 +222,11 @@ void orl_put_double(struct wbuf *w, uint32_t delta, double v);
 /* A string or byte[]; a span with ptr NULL is written as null, an empty one as empty. */
 void orl_put_bytes(struct wbuf *w, uint32_t delta, struct span v);
 
-/* Writes back what orl_reader_token read, byte for byte. */
+/* Sets wire and num as .NET would write the integer; for building fields for orl_put_token. */
+void orl_field_set_int(struct orl_field *f, int64_t v);
+void orl_field_set_uint(struct orl_field *f, uint64_t v);
+
+/* Writes one field, or what orl_reader_token read: that byte for byte. */
 void orl_put_token(struct wbuf *w, const struct orl_field *f);
 
 #endif
