@@ -6,7 +6,60 @@
 #include "sidecar/base/span.h"
 #include "sidecar/base/status.h"
 
+struct gpu_device;
+struct gpu_device_ops;
+struct sc_event;
+struct sc_log;
+struct sc_loop;
+struct sc_metrics;
 struct sc_router;
+
+struct sc_router_config {
+    uint32_t calls_max;   /* calls in flight, all callers together; rounded up to a power of two */
+    uint32_t grains_max;  /* as the device's */
+    uint32_t deadline_ms; /* for callers that state none */
+};
+
+/* What the router tells the daemon. */
+struct sc_router_ops {
+    /* Takes an event of a kernel, as sc_stream_offer does. NULL: events are counted and dropped. */
+    enum sc_status (*offer)(void *user, const struct sc_event *event);
+    /* The device's state, the epoch or the draining flag changed. */
+    void (*on_state)(void *user);
+};
+
+/* Keeps loop, metrics, log and *ops's functions, which must outlive it. */
+SC_MUST_USE enum sc_status sc_router_open(struct sc_loop *loop,
+                                          const struct sc_router_config *config,
+                                          const struct sc_router_ops *ops, void *user,
+                                          struct sc_metrics *metrics, const struct sc_log *log,
+                                          struct sc_router **router_out);
+
+/* Calls nobody back. Accepts NULL. */
+void sc_router_close(struct sc_router *router);
+
+/* The device is opened with these callbacks and the router as their user, then attached before
+ * anything else is asked of the router. The device stays the caller's and outlives the router's
+ * use. */
+const struct gpu_device_ops *sc_router_device_ops(void);
+void sc_router_attach(struct sc_router *router, struct gpu_device *device);
+
+/* Reloadable part of the configuration. */
+void sc_router_set_deadline(struct sc_router *router, uint32_t deadline_ms);
+
+/* From now on new calls, sends and activations end with SC_ERR_UNAVAILABLE; calls in flight go on.
+ */
+void sc_router_drain(struct sc_router *router);
+
+/* What there is, for probes, metrics and the capacity report. */
+struct sc_router_view {
+    uint64_t epoch;
+    bool ready; /* the device serves; false while draining */
+    bool draining;
+    uint32_t grains, calls, calls_max;
+    const char *cause; /* why it is not ready, else "" */
+};
+void sc_router_view(const struct sc_router *router, struct sc_router_view *out);
 
 /* How a call ended; exactly once a call that was accepted. `id` is the caller's own. SC_OK: payload
  * is the reply (for an activation: value is the grain's address). Else text says why, for a person.
@@ -21,8 +74,9 @@ struct sc_reply {
 };
 typedef void (*sc_reply_fn)(void *user, const struct sc_reply *reply);
 
-/* Who asks, and where the answer goes. `user` must stay good until every call has been answered, or
- * until sc_router_forget(user). */
+/* Who asks, and where the answer goes. No callback runs within the function that accepts the call.
+ * `user` and `id` together name a call in flight: a second one is SC_ERR_ARGUMENT. `user` must stay
+ * good until every call has been answered, or until sc_router_forget(user). */
 struct sc_caller {
     sc_reply_fn fn;
     void *user;
@@ -57,6 +111,18 @@ void sc_router_cancel(struct sc_router *router, void *user, uint64_t id);
 
 /* Drops every callback to `user`; what runs on the device runs on, its answers go nowhere. */
 void sc_router_forget(struct sc_router *router, void *user);
+
+/* One who got SC_AGAIN and waits. The storage is the waiter's; zero it before first use. */
+struct sc_room {
+    void (*fn)(void *user);
+    void *user;
+    struct sc_room *next, **link; /* the router's */
+};
+
+/* Calls room->fn once, soon after the device may have taken something from its ring; fn may ask
+ * again. Does nothing for one that already waits. */
+void sc_router_room(struct sc_router *router, struct sc_room *room);
+void sc_router_room_cancel(struct sc_room *room);
 
 /* True when the kernel id is in the catalog; usable or not. */
 bool sc_router_has_kernel(const struct sc_router *router, struct span kernel);
