@@ -257,14 +257,13 @@ static void take_response(struct orl_client *c, struct orl_client_event *ev)
     ev->id = ev->message.id;
     ev->kind = ORL_CLIENT_STRAY;
     if (!orl_grain_id_eq(ev->message.target, orl_client_grain_id(c)) ||
-        !orl_inflight_has(&c->calls, ev->id))
+        !orl_inflight_find(&c->calls, ev->id, &ev->user))
         return;
-    enum sc_status st = orl_response_decode(&ev->message, &ev->response);
-    bool running = ev->message.response_type == ORL_RESPONSE_STATUS;
-    if (running) {
+    if (ev->message.response_type == ORL_RESPONSE_STATUS) {
         ev->kind = ORL_CLIENT_STATUS;
         return;
     }
+    enum sc_status st = orl_response_decode(&ev->message, &ev->response);
     orl_inflight_take(&c->calls, ev->id, &ev->user);
     ev->kind = st == SC_OK ? ORL_CLIENT_RESPONSE : ORL_CLIENT_GARBLED;
 }

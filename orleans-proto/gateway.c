@@ -175,7 +175,7 @@ static void take_response(struct orl_gateway *g, struct orl_gateway_event *ev)
 {
     ev->id = ev->message.id;
     ev->kind = ORL_GATEWAY_STRAY;
-    if (!orl_inflight_has(&g->calls, ev->id))
+    if (!orl_inflight_find(&g->calls, ev->id, &ev->user))
         return;
     if (ev->message.response_type == ORL_RESPONSE_STATUS) {
         ev->kind = ORL_GATEWAY_STATUS;

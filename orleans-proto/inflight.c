@@ -55,9 +55,13 @@ enum sc_status orl_inflight_add(struct orl_inflight *t, uint64_t id, uint64_t de
     return SC_OK;
 }
 
-bool orl_inflight_has(const struct orl_inflight *t, uint64_t id)
+bool orl_inflight_find(const struct orl_inflight *t, uint64_t id, uint64_t *user_out)
 {
-    return t->slots[find(t, id)].deadline_ns != 0;
+    const struct orl_inflight_slot *slot = &t->slots[find(t, id)];
+    if (slot->deadline_ns == 0)
+        return false;
+    *user_out = slot->user;
+    return true;
 }
 
 /* Empties slot i and closes the gap: a later entry of the run moves up unless its home lies

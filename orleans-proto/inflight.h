@@ -31,7 +31,8 @@ void orl_inflight_fini(struct orl_inflight *t);
 SC_MUST_USE enum sc_status orl_inflight_add(struct orl_inflight *t, uint64_t id,
                                             uint64_t deadline_ns, uint64_t user);
 
-bool orl_inflight_has(const struct orl_inflight *t, uint64_t id);
+/* take also forgets the call. */
+bool orl_inflight_find(const struct orl_inflight *t, uint64_t id, uint64_t *user_out);
 bool orl_inflight_take(struct orl_inflight *t, uint64_t id, uint64_t *user_out);
 
 /* Takes one call whose deadline has passed; false when there is none. UINT64_MAX takes any. */

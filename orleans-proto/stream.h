@@ -18,7 +18,7 @@
 #define ORL_CONSUMER_DELIVER      "B9CFF2C9" /* DeliverBatch */
 #define ORL_HANDSHAKE_TOKEN_TYPE  "Orleans.Streams.StreamHandshakeToken,Orleans.Streaming"
 
-/* The four methods ready to be called. */
+/* The methods above, ready to be called. */
 enum orl_stream_method {
     ORL_STREAM_ENQUEUE,
     ORL_STREAM_REGISTER,
