@@ -321,12 +321,24 @@ static enum sc_status tag_of(const struct orl_qualified_stream_id *stream, char 
     return st;
 }
 
+static bool sub_is_on(const struct sub *sub, uint32_t hash, const char *tag,
+                      struct orl_stream_id id)
+{
+    return sub->hash == hash && memcmp(sub->tag, tag, TAG_LEN) == 0 &&
+           span_eq(sub->stream.id.ns, id.ns) && span_eq(sub->stream.id.key, id.key);
+}
+
 enum sc_status sc_broker_subscribe(struct sc_broker *b, const struct orl_subscription *s)
 {
     char tag[TAG_LEN];
     if (!names_fit(s) || tag_of(&s->stream, tag) != SC_OK)
         return SC_ERR_ARGUMENT;
-    sc_broker_unsubscribe(b, &s->id);
+    struct sub *old = sub_find(b, &s->id);
+    if (old != NULL && orl_grain_id_eq(old->consumer, s->consumer) &&
+        sub_is_on(old, stream_hash(tag, s->stream.id), tag, s->stream.id))
+        return SC_OK; /* said again after a reconnect: what is queued stays */
+    if (old != NULL)
+        sub_remove(b, old);
     uint32_t slot = slot_free(b);
     if (slot == b->config.subscriptions_max)
         return SC_ERR_BUSY;
@@ -353,26 +365,6 @@ enum sc_status sc_broker_subscribe(struct sc_broker *b, const struct orl_subscri
         b->slots_used++;
     b->stats.subscriptions++;
     return SC_OK;
-}
-
-static bool sub_is_on(const struct sub *sub, uint32_t hash, const char *tag,
-                      struct orl_stream_id id)
-{
-    return sub->hash == hash && memcmp(sub->tag, tag, TAG_LEN) == 0 &&
-           span_eq(sub->stream.id.ns, id.ns) && span_eq(sub->stream.id.key, id.key);
-}
-
-uint32_t sc_broker_consumers(const struct sc_broker *b,
-                             const struct orl_qualified_stream_id *stream)
-{
-    char tag[TAG_LEN];
-    if (tag_of(stream, tag) != SC_OK)
-        return 0;
-    uint32_t hash = stream_hash(tag, stream->id);
-    uint32_t count = 0;
-    for (const struct sub *sub = b->buckets[hash % BUCKETS]; sub != NULL; sub = sub->next_in_bucket)
-        count += sub_is_on(sub, hash, tag, stream->id) ? 1 : 0;
-    return count;
 }
 
 /* ---- publishing ---- */

@@ -52,10 +52,6 @@ SC_MUST_USE enum sc_status sc_broker_subscribe(struct sc_broker *broker,
 /* By id; nothing when there is none. */
 void sc_broker_unsubscribe(struct sc_broker *broker, const struct orl_guid *id);
 
-/* How many consumers a stream has. */
-uint32_t sc_broker_consumers(const struct sc_broker *broker,
-                             const struct orl_qualified_stream_id *stream);
-
 /* A call is over: SC_OK, SC_ERR_CLOSED (the client is gone), SC_ERR_DEADLINE or any other. */
 void sc_broker_answered(struct sc_broker *broker, uint64_t token, enum sc_status st);
 
