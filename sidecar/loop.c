@@ -94,7 +94,7 @@ static void free_dead(struct sc_loop *loop)
     }
 }
 
-/* Runs what was put off; what these callbacks put off themselves waits for the next call. */
+/* Runs what was put off; what these callbacks put off themselves waits for the next turn. */
 static void run_later(struct sc_loop *loop)
 {
     struct later_list list = loop->later;
@@ -106,11 +106,13 @@ static void run_later(struct sc_loop *loop)
     loop->spare = list;
 }
 
+/* What was put off still runs: objects closed outside a turn free themselves that way. */
 void sc_loop_close(struct sc_loop *loop)
 {
     if (loop == NULL)
         return;
-    run_later(loop);
+    while (loop->later.count != 0)
+        run_later(loop);
     free_dead(loop);
     free(loop->later.items);
     free(loop->spare.items);

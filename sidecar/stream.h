@@ -9,6 +9,9 @@
 #include "sidecar/base/span.h"
 #include "sidecar/base/status.h"
 
+struct sc_loop;
+struct sc_log;
+struct sc_silo_conn;
 struct sc_stream;
 
 enum sc_event_encoding { SC_EVENT_BYTES, SC_EVENT_UTF8 };
@@ -20,7 +23,61 @@ struct sc_event {
     struct span payload;
 };
 
-/* Takes an event, copying it. SC_AGAIN: stream.backlog_bytes are waiting, offer it again later. */
+enum sc_stream_mode {
+    /* One call to the grain gpu-publisher/0 of our .NET package, interface gpu.publisher, method
+     * publish(string provider, string namespace, string key, int encoding, byte[][] events), which
+     * publishes to any provider: encoding 0 as byte[], 1 as string. */
+    SC_STREAM_BRIDGE,
+    /* Straight to the queue grains of the silo's memory streams. */
+    SC_STREAM_MEMORY
+};
+
+/* A zero number takes the default in brackets. Text is copied. */
+struct sc_stream_config {
+    enum sc_stream_mode mode;
+    const char *provider;      /* stream provider's name, e.g. "StreamProvider" */
+    uint32_t queue_count;      /* memory mode: queues of the provider [8] */
+    uint64_t backlog_bytes;    /* waiting or in flight; more and events get SC_AGAIN [64 MiB] */
+    uint32_t event_max_bytes;  /* [1 MiB] */
+    uint32_t batch_max_bytes;  /* [256 KiB] */
+    uint32_t batch_max_events; /* [256] */
+    uint32_t batches_max;      /* in flight over all streams [64] */
+    uint32_t timeout_ms;       /* for one batch [10000] */
+    uint32_t retry_min_ms;     /* [100] */
+    uint32_t retry_max_ms;     /* [10000] */
+};
+
+/* conn is borrowed until the close. SC_ERR_CONFIG: a value out of range; SC_ERR_NO_MEMORY. */
+SC_MUST_USE enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
+                                          const struct sc_stream_config *config,
+                                          struct sc_silo_conn *conn, struct sc_stream **stream_out);
+
+/* What was not published is lost, counted and logged. */
+void sc_stream_close(struct sc_stream *stream);
+
+/* Takes an event, copying it. SC_AGAIN: stream.backlog_bytes are waiting, offer it again when
+ * sc_stream_on_room's fn was called. SC_ERR_TOO_LARGE: over event_max_bytes; SC_ERR_ARGUMENT: a key
+ * of no or over 1024 bytes, a namespace over 1024, or text that is not UTF-8. */
 SC_MUST_USE enum sc_status sc_stream_offer(struct sc_stream *stream, const struct sc_event *event);
+
+/* fn is called once after each SC_AGAIN, when a quarter of the backlog is free again. */
+void sc_stream_on_room(struct sc_stream *stream, void (*fn)(void *user), void *user);
+
+/* Nothing waiting and nothing in flight: a drain is over. */
+bool sc_stream_idle(const struct sc_stream *stream);
+
+struct sc_stream_stats {
+    uint64_t accepted;  /* events */
+    uint64_t published; /* events, acknowledged by the silo */
+    uint64_t batches;   /* acknowledged */
+    uint64_t retries;   /* batches sent again, or to be */
+    uint64_t held;      /* offers answered SC_AGAIN */
+    uint64_t lost;      /* events that were waiting when the daemon stopped */
+    uint64_t backlog_events;
+    uint64_t backlog_bytes;
+    uint32_t streams;  /* with something waiting or in flight */
+    uint32_t troubled; /* of those: refused by the silo at their last try */
+};
+void sc_stream_stats(const struct sc_stream *stream, struct sc_stream_stats *stats_out);
 
 #endif
