@@ -150,7 +150,6 @@ static enum sc_status refuse_request(const struct orl_reply *reply, struct wbuf 
 static enum sc_status take_request(struct orl_gateway *g, struct orl_gateway_event *ev,
                                    struct wbuf *w)
 {
-    struct orl_reader r;
     const struct orl_message *m = &ev->message;
     bool one_way = m->direction == ORL_DIRECTION_ONE_WAY;
     ev->id = m->id;
@@ -158,7 +157,7 @@ static enum sc_status take_request(struct orl_gateway *g, struct orl_gateway_eve
         ev->kind = ORL_GATEWAY_EXPIRED;
         return SC_OK;
     }
-    enum sc_status st = orl_call_open(m, &r, &ev->call);
+    enum sc_status st = orl_call_open(m, &ev->args, &ev->call);
     if (one_way) {
         ev->kind = st == SC_OK ? ORL_GATEWAY_ONE_WAY : ORL_GATEWAY_SKIPPED;
         return SC_OK;

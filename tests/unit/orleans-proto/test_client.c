@@ -213,6 +213,8 @@ static void test_sessions_speak_with_each_other_byte_by_byte(void **state)
         assert_true(orl_reader_next(&r, &f));
         assert_true(span_eq_str(orl_get_bytes(&r, &f), "hi"));
         assert_false(orl_reader_next(&r, &f));
+        assert_true(orl_reader_next(&gev.args, &f));
+        assert_true(span_eq_str(orl_get_bytes(&gev.args, &f), "hi"));
         replies[i] = gev.reply;
         wbuf_consume(&p.at_gateway, used);
     }
