@@ -45,7 +45,7 @@ static void encode_calls(struct bench *b)
 
 /* As the built-in gateway does it: decode the frame, tell the method by its names, read both
  * arguments. */
-static struct span read_payload(const struct orl_gateway_event *ev)
+static struct span read_payload(struct orl_gateway_event *ev)
 {
     struct orl_field f;
     struct span payload = {0};
