@@ -44,7 +44,9 @@ struct orl_client {
 
 static void enter_state(struct orl_client *c, enum client_state next)
 {
-    assert(client_next_states[c->state] & TO(next));
+    bool legal = (client_next_states[c->state] & TO(next)) != 0;
+    assert(legal);
+    (void)legal; /* without asserts */
     c->state = next;
 }
 
@@ -268,29 +270,31 @@ static void take_response(struct orl_client *c, struct orl_client_event *ev)
     ev->kind = st == SC_OK ? ORL_CLIENT_RESPONSE : ORL_CLIENT_GARBLED;
 }
 
-static bool is_stop(const struct orl_call *call, struct orl_reader *r, struct orl_silo *silo_out)
+static bool is_stop(const struct orl_message *m, const struct orl_call *call,
+                    struct orl_silo *silo_out)
 {
+    struct orl_reader r;
+    struct orl_call again;
     struct orl_field f;
-    if (!orl_call_is(call, STOP_INTERFACE, STOP_METHOD))
+    if (!orl_call_is(call, STOP_INTERFACE, STOP_METHOD) || orl_call_open(m, &r, &again) != SC_OK)
         return false;
     *silo_out = (struct orl_silo){0};
-    while (orl_reader_next(r, &f)) {
+    while (orl_reader_next(&r, &f)) {
         if (f.id == 0)
-            *silo_out = orl_get_silo(r, &f);
+            *silo_out = orl_get_silo(&r, &f);
     }
     return true;
 }
 
 static void take_request(struct orl_client *c, struct orl_client_event *ev)
 {
-    struct orl_reader r;
     const struct orl_message *m = &ev->message;
     ev->id = m->id;
-    if (orl_call_open(m, &r, &ev->call) != SC_OK)
+    if (orl_call_open(m, &ev->args, &ev->call) != SC_OK)
         ev->call = (struct orl_call){0};
     if (m->direction == ORL_DIRECTION_ONE_WAY) {
         ev->kind = ORL_CLIENT_ONE_WAY;
-        if (is_stop(&ev->call, &r, &ev->stopping)) {
+        if (is_stop(m, &ev->call, &ev->stopping)) {
             ev->kind = ORL_CLIENT_STOP;
             c->stopping = true;
         }

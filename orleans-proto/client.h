@@ -92,10 +92,10 @@ struct orl_client_event {
     uint64_t user;
     struct orl_message message; /* all but READY and SKIPPED */
     struct orl_response response;
-    struct orl_call call;   /* REQUEST, ONE_WAY; type empty when the body is no call. Read arguments
-                             * with orl_call_open */
-    struct orl_reply reply; /* REQUEST, when can_reply */
-    bool can_reply;         /* false: the request's ids are too long; it runs into its time-out */
+    struct orl_call call;     /* REQUEST, ONE_WAY; type empty when the body is no call */
+    struct orl_reader args;   /* ... at its first argument; orl_call_open starts once more */
+    struct orl_reply reply;   /* REQUEST, when can_reply */
+    bool can_reply;           /* false: the request's ids are too long; it runs into its time-out */
     struct orl_silo stopping; /* STOP: the gateway's address */
 };
 

@@ -41,7 +41,8 @@ struct orl_gateway_event {
     uint64_t id;
     uint64_t user;
     struct orl_message message; /* all but READY and SKIPPED; target: grain type and key */
-    struct orl_call call;       /* REQUEST, ONE_WAY; read arguments with orl_call_open */
+    struct orl_call call;       /* REQUEST, ONE_WAY */
+    struct orl_reader args;     /* ... at its first argument; orl_call_open starts once more */
     struct orl_reply reply;     /* REQUEST: where its answer goes; copy it to answer later */
     struct orl_response response;
 };

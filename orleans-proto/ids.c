@@ -49,13 +49,15 @@ void orl_put_idspan_raw(struct wbuf *w, struct span v)
     wb_span(w, v);
 }
 
-/* An address of another length than IPv4 and IPv6 have, or a port over 16 bits, is none. */
+/* An address of another length than IPv4 and IPv6 have, or a port over 16 bits, is none: then null
+ * and false. */
 static bool silo_set(struct orl_silo *silo, struct span ip, uint64_t port, int32_t generation)
 {
-    *silo = (struct orl_silo){.ip_len = (uint8_t)ip.len};
+    *silo = (struct orl_silo){0};
     if ((ip.len != 4 && ip.len != 16) || port > UINT16_MAX)
         return false;
     memcpy(silo->ip, ip.ptr, ip.len);
+    silo->ip_len = (uint8_t)ip.len;
     silo->port = (uint16_t)port;
     silo->generation = generation;
     return true;
@@ -75,11 +77,8 @@ void orl_silo_read(struct reader *r, struct orl_silo *silo_out)
     struct span ip = rd_bytes(&in, ip_len <= 16 ? (size_t)ip_len : SIZE_MAX);
     uint64_t port = orl_varint_read(&in);
     uint32_t generation = rd_u32le(&in);
-    struct orl_silo silo;
-    if (in.bad || in.left != 0 || !silo_set(&silo, ip, port, (int32_t)generation))
+    if (in.bad || in.left != 0 || !silo_set(silo_out, ip, port, (int32_t)generation))
         r->bad = true;
-    else
-        *silo_out = silo;
 }
 
 /* Over the address padded with zeros to 16 bytes, port and generation
@@ -221,10 +220,8 @@ struct orl_silo orl_get_silo(struct orl_reader *r, const struct orl_field *f)
         else if (in.id == 2)
             generation = (int32_t)orl_get_int(r, &in, 32);
     }
-    if (r->status == SC_OK && !silo_set(&silo, ip, port, generation)) {
+    if (r->status == SC_OK && !silo_set(&silo, ip, port, generation))
         orl_reader_fail(r, SC_ERR_PROTOCOL);
-        silo = (struct orl_silo){0};
-    }
     return silo;
 }
 

@@ -191,6 +191,12 @@ static bool take_bracketed(struct reader *r, struct span *inside_out)
     size_t depth = 0;
     if (r->left == 0 || *start != '[')
         return false;
+    const uint8_t *close = memchr(start, ']', r->left);
+    if (close != NULL && memchr(start + 1, '[', (size_t)(close - start) - 1) == NULL) {
+        *inside_out = span_of(start + 1, (size_t)(close - start) - 1);
+        rd_bytes(r, inside_out->len + 2);
+        return true;
+    }
     while (r->left != 0) {
         uint8_t c = rd_u8(r);
         if (c == '[')
@@ -219,24 +225,19 @@ static bool take_quoted(struct reader *r, struct span *inside_out)
     return true;
 }
 
-/* "Name,Assembly": at the last comma outside brackets, since generic arguments hold more. */
+/* "Name,Assembly", at the last comma outside brackets: generic arguments hold more of them. */
 static void split_assembly(struct span text, struct span *name_out, struct span *assembly_out)
 {
-    size_t depth = 0;
     *name_out = text;
     *assembly_out = (struct span){0};
-    for (size_t i = text.len; i > 0; i--) {
-        uint8_t c = text.ptr[i - 1];
-        if (c == ']' || c == ')')
-            depth++;
-        else if ((c == '[' || c == '(') && depth > 0)
-            depth--;
-        else if (c == ',' && depth == 0) {
-            *name_out = span_of(text.ptr, i - 1);
-            *assembly_out = span_of(text.ptr + i, text.len - i);
-            return;
-        }
-    }
+    const uint8_t *comma = text.len != 0 ? memrchr(text.ptr, ',', text.len) : NULL;
+    if (comma == NULL)
+        return;
+    struct span tail = span_of(comma + 1, text.len - (size_t)(comma + 1 - text.ptr));
+    if (memchr(tail.ptr, ']', tail.len) != NULL || memchr(tail.ptr, ')', tail.len) != NULL)
+        return; /* the last comma is inside: there is no assembly */
+    *name_out = span_of(text.ptr, (size_t)(comma - text.ptr));
+    *assembly_out = tail;
 }
 
 enum sc_status orl_call_parse(struct span type, struct orl_call *call_out)

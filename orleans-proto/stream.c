@@ -93,10 +93,8 @@ struct orl_qualified_stream_id orl_get_qualified_stream_id(struct orl_reader *r,
 
 void orl_put_rendezvous_key(struct wbuf *w, const struct orl_qualified_stream_id *id)
 {
-    wb_span(w, id->provider);
-    wb_u8(w, '/');
-    wb_span(w, id->id.ns.len != 0 ? id->id.ns : span_of_str("null"));
-    wb_u8(w, '/');
+    struct span ns = id->id.ns.len != 0 ? id->id.ns : span_of_str("null");
+    wb_printf(w, "%.*s/%.*s/", SPAN_ARG(id->provider), SPAN_ARG(ns));
     wb_span(w, id->id.key);
 }
 
@@ -158,20 +156,21 @@ static void put_segment(struct wbuf *w, uint32_t delta, struct span v)
     orl_put_end(w);
 }
 
+/* Never null: an absent payload reads as an empty one. */
 static struct span get_segment(struct orl_reader *r, const struct orl_field *f, struct wbuf *store)
 {
     struct orl_field in;
     size_t at = store->len;
-    if (f->wire == ORL_WIRE_BYTES) {
+    if (f->wire == ORL_WIRE_BYTES && f->bytes.len != 0) {
         wb_span(store, f->bytes);
-    } else if (orl_reader_enter(r, f)) {
+    } else if (f->wire != ORL_WIRE_BYTES && orl_reader_enter(r, f)) {
         while (orl_list_next(r, &in))
             wb_u8(store, (uint8_t)orl_get_uint(r, &in, 8));
     }
-    if (store->failed) {
+    if (store->failed)
         orl_reader_fail(r, SC_ERR_LIMIT);
-        return (struct span){0};
-    }
+    if (store->len == at)
+        return span_of_str("");
     return span_of(store->ptr + at, store->len - at);
 }
 

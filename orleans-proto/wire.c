@@ -47,11 +47,6 @@ void orl_reader_init_raw(struct orl_reader *r, struct span in)
     reader_start(r, in, UINT32_MAX); /* the outermost field becomes number 0, its value 1 */
 }
 
-static struct reader rest_of(const struct orl_reader *r)
-{
-    return reader_of(span_of(r->in.ptr + r->pos, r->in.len - r->pos));
-}
-
 /* Remembers where object number r->objects begins. The table keeps every object at first, and
  * every second, fourth, ... as the body grows, so any object is a bounded scan away from a mark. */
 static void mark_object(struct orl_reader *r, size_t at)
@@ -84,6 +79,7 @@ static struct span read_type_name(struct reader *in)
 static void read_type(struct orl_reader *r, struct reader *in, struct orl_field *f)
 {
     uint64_t number;
+    struct span name;
     switch (f->type.schema) {
     case ORL_SCHEMA_KNOWN:
         number = orl_varint_read(in);
@@ -92,11 +88,12 @@ static void read_type(struct orl_reader *r, struct reader *in, struct orl_field 
         f->type.known = (uint32_t)number;
         break;
     case ORL_SCHEMA_NAMED:
-        f->type.name = read_type_name(in);
+        name = read_type_name(in);
+        f->type.name = name;
         if (in->bad || r->replaying != 0)
             break;
         if (r->type_count < ORL_TYPES_MAX)
-            r->type[r->type_count] = f->type.name;
+            r->type[r->type_count] = name;
         r->type_count++;
         break;
     case ORL_SCHEMA_REFERENCED:
@@ -148,7 +145,7 @@ static void read_payload(struct orl_reader *r, struct reader *in, struct orl_fie
  * f->id is the delta here. */
 static bool read_header(struct orl_reader *r, struct orl_field *f)
 {
-    struct reader in = rest_of(r);
+    struct reader in = {r->in.ptr + r->pos, r->in.len - r->pos, false};
     uint8_t tag = rd_u8(&in);
     *f = (struct orl_field){.wire = (enum orl_wire)(tag >> TAG_WIRE_SHIFT)};
     if (tag == TAG_END || tag == TAG_END_BASE) {

@@ -183,8 +183,24 @@ struct span orl_get_bytes(struct orl_reader *r, const struct orl_field *f);
 
 /* Prefix varints, not LEB128 (src/Orleans.Serialization/Buffers/Writer.VarInt.cs). Reading sets bad
  * on a value over 64 bits. */
-uint64_t orl_varint_read(struct reader *r);
-void orl_put_varint(struct wbuf *w, uint64_t v);
+uint64_t orl_varint_read_long(struct reader *r);
+void orl_put_varint_long(struct wbuf *w, uint64_t v);
+
+static inline uint64_t orl_varint_read(struct reader *r)
+{
+    if (r->bad || r->left == 0 || (r->pos[0] & 1) == 0)
+        return orl_varint_read_long(r);
+    r->left--;
+    return *r->pos++ >> 1; /* one byte, as most are */
+}
+
+static inline void orl_put_varint(struct wbuf *w, uint64_t v)
+{
+    if (v < 128)
+        wb_u8(w, (uint8_t)(v << 1 | 1));
+    else
+        orl_put_varint_long(w, v);
+}
 
 static inline uint64_t orl_zigzag(int64_t v)
 {

@@ -14,7 +14,7 @@ static uint64_t load_u64le(const uint8_t *p)
 }
 
 /* n - 1 zero bits, a one bit, the value: n bytes little-endian. n is 9 or 10 here. */
-static uint64_t varint_read_long(struct reader *r)
+static uint64_t varint_read_widest(struct reader *r)
 {
     uint8_t second = r->left > 1 ? r->pos[1] : 0;
     unsigned n = (second & 1) != 0 ? 9 : 10;
@@ -34,20 +34,15 @@ static uint64_t varint_read_long(struct reader *r)
     return low | high << (64 - n);
 }
 
-uint64_t orl_varint_read(struct reader *r)
+uint64_t orl_varint_read_long(struct reader *r)
 {
     if (r->bad || r->left == 0) {
         r->bad = true;
         return 0;
     }
     uint8_t first = r->pos[0];
-    if (first & 1) { /* most are */
-        r->pos++;
-        r->left--;
-        return first >> 1;
-    }
     if (first == 0)
-        return varint_read_long(r);
+        return varint_read_widest(r);
     unsigned n = (unsigned)__builtin_ctz(first) + 1;
     struct span s = rd_bytes(r, n);
     uint64_t v = 0;
@@ -56,7 +51,7 @@ uint64_t orl_varint_read(struct reader *r)
     return v >> n;
 }
 
-void orl_put_varint(struct wbuf *w, uint64_t v)
+void orl_put_varint_long(struct wbuf *w, uint64_t v)
 {
     unsigned bits = 64 - (unsigned)__builtin_clzll(v | 1);
     unsigned n = (bits + 6) / 7;

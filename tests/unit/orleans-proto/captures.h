@@ -23,7 +23,8 @@ static inline int captures_in_folder(const char *folder, capture_fn fn)
         size_t len = strlen(e->d_name);
         if (e->d_name[0] == '.')
             continue;
-        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        assert_true(n > 0 && (size_t)n < sizeof path);
         if (len > 4 && strcmp(e->d_name + len - 4, ".bin") == 0) {
             size_t size = 0;
             uint8_t *data = test_file_read(path, &size);
