@@ -94,7 +94,7 @@ static void free_dead(struct sc_loop *loop)
     }
 }
 
-/* Runs what was put off; what these callbacks put off themselves waits for the next turn. */
+/* Runs what was put off; what these callbacks put off themselves waits for the next call. */
 static void run_later(struct sc_loop *loop)
 {
     struct later_list list = loop->later;
@@ -128,6 +128,9 @@ void sc_loop_run(struct sc_loop *loop)
         loop->now_ns = 0;
         if (event_base_loop(loop->base, flags) < 0)
             break;
+        /* Twice, so that what the first round put off (answers to write) need not wait for another
+         * look at the descriptors. */
+        run_later(loop);
         run_later(loop);
         free_dead(loop);
     }

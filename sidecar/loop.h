@@ -17,6 +17,7 @@ struct sc_watch;
 struct event_base;
 
 SC_MUST_USE enum sc_status sc_loop_open(struct sc_loop **loop_out);
+/* Runs what was put off a last time. When everything hung on it has been closed. Accepts NULL. */
 void sc_loop_close(struct sc_loop *loop);
 
 /* Runs until sc_loop_stop. */

@@ -39,10 +39,12 @@ SC_MUST_USE enum sc_status sc_router_open(struct sc_loop *loop,
 void sc_router_close(struct sc_router *router);
 
 /* The device is opened with these callbacks and the router as their user, then attached before
- * anything else is asked of the router. The device stays the caller's and outlives the router's
- * use. */
+ * anything else is asked of the router. The device stays the caller's; it is closed before the
+ * router, after which nothing is asked any more. From here on the router polls and ticks the
+ * device; spin_us: how long it polls for an answer before the loop sleeps. */
 const struct gpu_device_ops *sc_router_device_ops(void);
-void sc_router_attach(struct sc_router *router, struct gpu_device *device);
+SC_MUST_USE enum sc_status sc_router_attach(struct sc_router *router, struct gpu_device *device,
+                                            uint32_t spin_us);
 
 /* Reloadable part of the configuration. */
 void sc_router_set_deadline(struct sc_router *router, uint32_t deadline_ms);

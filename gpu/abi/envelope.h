@@ -2,7 +2,7 @@
 #ifndef GPU_ABI_ENVELOPE_H
 #define GPU_ABI_ENVELOPE_H
 
-#if defined(__CUDACC_RTC__) || defined(GPU_ABI_NO_LIBC)
+#if defined(__CUDA__) || defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #include "gpu/abi/device_types.h"
 #else
 #include <stdint.h>
