@@ -6,6 +6,7 @@ using Orleans.GpuSidecar.Tests.Support;
 using Orleans.Runtime;
 using Orleans.Serialization.TypeSystem;
 using Orleans.Streams;
+using Orleans.TestingHost;
 using Xunit;
 
 namespace Orleans.GpuSidecar.Tests;
@@ -171,16 +172,19 @@ public sealed class ClusterTests : IAsyncLifetime
     public async Task A_silo_that_stops_withdraws_its_capacity_first()
     {
         var stopping = Assert.Single(_pair.Silos, s => s != _pair.Cluster.Primary);
-        var cache = SiloPair.Service<GpuCapacityCache>((Orleans.TestingHost.InProcessSiloHandle)_pair.Cluster.Primary);
-        var seen = new ConcurrentQueue<bool>();
+        var primary = (InProcessSiloHandle)_pair.Cluster.Primary;
+        var cache = SiloPair.Service<GpuCapacityCache>(primary);
+        var silos = SiloPair.Service<ISiloStatusOracle>(primary);
+        var stillActive = new TaskCompletionSource<bool>();
         using var watching = new CancellationTokenSource();
         var watch = Task.Run(async () =>
         {
-            while (!watching.IsCancellationRequested)
+            while (!watching.IsCancellationRequested && !stillActive.Task.IsCompleted)
             {
+                // Read in this order: the status cannot go back to active.
                 if (cache.IsLeaving(stopping.SiloAddress))
                 {
-                    seen.Enqueue(stopping.IsActive);
+                    stillActive.SetResult(silos.GetApproximateSiloStatus(stopping.SiloAddress) == SiloStatus.Active);
                 }
 
                 await Task.Yield();
@@ -189,7 +193,7 @@ public sealed class ClusterTests : IAsyncLifetime
         await _pair.Cluster.StopSiloAsync(stopping);
         watching.Cancel();
         await watch;
-        Assert.NotEmpty(seen);
+        Assert.True(stillActive.Task.IsCompletedSuccessfully && await stillActive.Task, "withdrawn while still active");
         Assert.Null(cache.TryGetFree(stopping.SiloAddress));
         Assert.Empty(await Grain("k-echo", "after").CallAsync(FakeDaemon.Echo, []));
     }
