@@ -50,10 +50,13 @@ static struct gpu_pending *pending_take(struct gpu_device *dev, uint8_t kind, ui
                                         uint64_t call)
 {
     uint32_t index = dev->pending_free;
-    if (index == GPU_NO_INDEX)
+    if (index == GPU_NO_INDEX && dev->pending_fresh == dev->config.reply_slots)
         return NULL;
+    if (index == GPU_NO_INDEX)
+        index = dev->pending_fresh++;
+    else
+        dev->pending_free = dev->pendings[index].next_free;
     struct gpu_pending *p = &dev->pendings[index];
-    dev->pending_free = p->next_free;
     dev->pending_count++;
     p->call = call;
     p->grain = grain;
