@@ -430,6 +430,11 @@ const struct gpu_catalog *gpu_device_catalog(const struct gpu_device *dev)
     return &dev->catalog;
 }
 
+const char *gpu_device_limit(const struct gpu_device *dev)
+{
+    return dev->limit;
+}
+
 const char *gpu_device_kernel_error(const struct gpu_device *dev, uint32_t kernel)
 {
     return kernel < dev->catalog.count ? dev->kernel_errors[kernel] : "";
