@@ -9,6 +9,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* -- bounds
+ * -------------------------------------------------------------------------------------------- */
+
+static enum sc_status over(struct gpu_device *dev, enum sc_status st, const char *what,
+                           uint64_t bound, const char *option)
+{
+    snprintf(dev->limit, sizeof dev->limit, "%s, the bound is %llu (%s)", what,
+             (unsigned long long)bound, option);
+    return st;
+}
+
 /* -- the ring
  * ------------------------------------------------------------------------------------------ */
 
