@@ -9,8 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* -- bounds
- * -------------------------------------------------------------------------------------------- */
+/* -- bounds ------------------------------------------------------------------------------------ */
 
 static enum sc_status over(struct gpu_device *dev, enum sc_status st, const char *what,
                            uint64_t bound, const char *option)
@@ -20,8 +19,7 @@ static enum sc_status over(struct gpu_device *dev, enum sc_status st, const char
     return st;
 }
 
-/* -- the ring
- * ------------------------------------------------------------------------------------------ */
+/* -- the ring ---------------------------------------------------------------------------------- */
 
 static bool ring_has_room(const struct gpu_device *dev)
 {
@@ -55,8 +53,7 @@ static void ring_publish(struct gpu_device *dev, struct gpu_envelope *slot)
     gpu_doorbell(dev);
 }
 
-/* -- requests in flight
- * -------------------------------------------------------------------------------- */
+/* -- requests in flight ------------------------------------------------------------------------ */
 
 static struct gpu_pending *pending_take(struct gpu_device *dev, uint8_t kind, uint64_t grain,
                                         uint64_t call)
@@ -107,8 +104,7 @@ static enum sc_status pending_slab(struct gpu_device *dev, struct gpu_pending *p
     return SC_OK;
 }
 
-/* -- slots
- * --------------------------------------------------------------------------------------------- */
+/* -- slots ------------------------------------------------------------------------------------- */
 
 static enum sc_status slot_take(struct gpu_device *dev, uint32_t kernel, uint32_t state_bytes,
                                 uint32_t *slot_out)
@@ -155,8 +151,7 @@ static struct gpu_slot *slot_live(struct gpu_device *dev, uint64_t handle)
     return s->state == GPU_SLOT_LIVE && s->generation == GPU_HANDLE_GEN(handle) ? s : NULL;
 }
 
-/* -- requests
- * ------------------------------------------------------------------------------------------ */
+/* -- requests ---------------------------------------------------------------------------------- */
 
 static enum sc_status ready_to_submit(const struct gpu_device *dev)
 {

@@ -52,8 +52,7 @@ static void check(struct interop *t, bool good, const char *format, ...)
     printf("\n");
 }
 
-/* -- running the loop
- * ------------------------------------------------------------------------------------ */
+/* -- running the loop -------------------------------------------------------------------------- */
 
 static void on_guard(void *user)
 {
@@ -73,8 +72,7 @@ static void pause_ms(struct interop *t, uint64_t ms)
     sc_loop_run(t->loop);
 }
 
-/* -- answers
- * --------------------------------------------------------------------------------------------- */
+/* -- answers ----------------------------------------------------------------------------------- */
 
 static void put_value(struct interop *t, const struct orl_value *v)
 {
@@ -179,8 +177,7 @@ static void call(struct interop *t, const struct what *w)
         .put = put_fn                                                                             \
     }
 
-/* -- values
- * ---------------------------------------------------------------------------------------------- */
+/* -- values ------------------------------------------------------------------------------------ */
 
 static struct span arg_span;
 static int32_t arg_int;
@@ -335,8 +332,7 @@ static void try_one_way(struct interop *t)
           "one-way calls arrive, in order");
 }
 
-/* -- observers
- * ------------------------------------------------------------------------------------------- */
+/* -- observers --------------------------------------------------------------------------------- */
 
 static struct orl_reference observer;
 
@@ -391,8 +387,7 @@ static void try_observer(struct interop *t)
     wbuf_fini(&key);
 }
 
-/* -- streams
- * --------------------------------------------------------------------------------------------- */
+/* -- streams ----------------------------------------------------------------------------------- */
 
 static char stream_key[40];
 
@@ -471,8 +466,7 @@ static void try_streams(struct interop *t)
     wbuf_fini(&queue);
 }
 
-/* -- connecting
- * ------------------------------------------------------------------------------------------ */
+/* -- connecting -------------------------------------------------------------------------------- */
 
 static bool wait_up(struct interop *t, struct sc_silo_conn *conn)
 {
