@@ -36,7 +36,8 @@ struct interop {
     char told_text[64];
 };
 
-static void check(struct interop *t, bool good, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void check(struct interop *t, bool good,
+                                                        const char *format, ...)
 {
     va_list args;
     va_start(args, format);
