@@ -1,6 +1,6 @@
 #include "orleans-proto/manifest.h"
 
-#include "orleans-proto/value.h"
+#include "orleans-proto/response.h"
 
 #include <stdio.h>
 

@@ -2,6 +2,7 @@
  * direction and response type. */
 #include "orleans-proto/dump.h"
 #include "orleans-proto/manifest.h"
+#include "orleans-proto/response.h"
 #include "orleans-proto/stream.h"
 
 #include <stdlib.h>
