@@ -25,8 +25,7 @@ static void set_state(struct gpu_device *dev, enum gpu_device_state state, const
     dev->ops->on_state(dev->user, state, cause);
 }
 
-/* -- start
- * --------------------------------------------------------------------------------------------- */
+/* -- start ------------------------------------------------------------------------------------- */
 
 /* Signals the loop blocks or handles must not stay so in the worker. */
 static int spawn_worker(struct gpu_device *dev, int control, pid_t *pid_out)
@@ -94,8 +93,7 @@ enum sc_status gpu_worker_start(struct gpu_device *dev)
     return SC_OK;
 }
 
-/* -- notes
- * --------------------------------------------------------------------------------------------- */
+/* -- notes ------------------------------------------------------------------------------------- */
 
 static void note_kernel(struct gpu_device *dev, const struct gpu_note *note)
 {
@@ -138,8 +136,7 @@ void gpu_worker_notes(struct gpu_device *dev)
     }
 }
 
-/* -- death
- * --------------------------------------------------------------------------------------------- */
+/* -- death ------------------------------------------------------------------------------------- */
 
 void gpu_worker_kill(struct gpu_device *dev)
 {

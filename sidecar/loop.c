@@ -94,7 +94,7 @@ static void free_dead(struct sc_loop *loop)
     }
 }
 
-/* Runs what was put off; what these callbacks put off themselves waits for the next turn. */
+/* Runs what was put off; what these callbacks put off themselves waits for the next call. */
 static void run_later(struct sc_loop *loop)
 {
     struct later_list list = loop->later;

@@ -31,8 +31,10 @@ enum sc_status sc_address_split(const char *text, char host_out[SC_HOST_MAX], ui
     bool bracketed = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
     if (bracketed)
         host = span_of(host.ptr + 1, host.len - 2);
+    if (host.len == 0 || host.len >= SC_HOST_MAX)
+        return SC_ERR_CONFIG;
     bool has_colon = memchr(host.ptr, ':', host.len) != NULL;
-    if (host.len == 0 || host.len >= SC_HOST_MAX || has_colon != bracketed)
+    if (has_colon != bracketed || memchr(host.ptr, '[', host.len) != NULL)
         return SC_ERR_CONFIG;
     memcpy(host_out, host.ptr, host.len);
     host_out[host.len] = '\0';
