@@ -15,8 +15,7 @@
 
 enum { PAGE = 4096, MESSAGES_MIN = 4096 };
 
-/* -- opening
- * --------------------------------------------------------------------------------------- */
+/* -- opening ----------------------------------------------------------------------------------- */
 
 static bool is_power(uint32_t v)
 {
@@ -260,8 +259,7 @@ void gpu_device_wipe(struct gpu_device *dev)
     *dev->region = h;
 }
 
-/* -- completions
- * ------------------------------------------------------------------------------------ */
+/* -- completions ------------------------------------------------------------------------------- */
 
 void gpu_pending_finish(struct gpu_device *dev, struct gpu_pending *p, enum sc_status status,
                         struct span payload, struct span text)
@@ -407,8 +405,7 @@ enum sc_status gpu_device_poll(struct gpu_device *dev, uint32_t max)
     }
 }
 
-/* -- looking
- * ---------------------------------------------------------------------------------------- */
+/* -- looking ----------------------------------------------------------------------------------- */
 
 int gpu_device_notify_fd(const struct gpu_device *dev)
 {
@@ -428,6 +425,11 @@ uint32_t gpu_device_epoch(const struct gpu_device *dev)
 const struct gpu_catalog *gpu_device_catalog(const struct gpu_device *dev)
 {
     return &dev->catalog;
+}
+
+const char *gpu_device_limit(const struct gpu_device *dev)
+{
+    return dev->limit;
 }
 
 const char *gpu_device_kernel_error(const struct gpu_device *dev, uint32_t kernel)

@@ -58,6 +58,8 @@ struct gpu_device {
     struct gpu_pending *pendings; /* reply_slots */
     uint32_t pending_fresh, pending_free, pending_count;
 
+    char limit[160]; /* gpu_device_limit */
+
     int notify_fd, control_fd;
     pid_t worker;
     uint64_t down_since_ns, restart_delay_ns, ready_since_ns;

@@ -6,12 +6,14 @@
 #include "sidecar/app.h"
 #include "sidecar/base/wbuf.h"
 #include "sidecar/cli.h"
+#include "sidecar/demo.h"
 
 static const char usage[] =
     "usage: gpu-sidecar COMMAND [ARGUMENT...]\n"
     "  serve [--config FILE] [--OPTION=VALUE...]    run the daemon\n"
     "  config [--config FILE] [--OPTION=VALUE...]   print the effective configuration\n"
     "  call KERNEL/KEY MESSAGE [PAYLOAD...]         make one call through the daemon's socket\n"
+    "  demo impact [ARGUMENT...]                    packages as grains: what breaks without one\n"
     "  kernels list|build [--root DIR]              show or compile kernel packages\n"
     "  version\n"
     "  help [options]                               this text, and the options of serve\n"
@@ -93,6 +95,8 @@ int main(int argc, char **argv)
         return sc_cli_call(argc - 2, argv + 2);
     if (strcmp(command, "config") == 0)
         return print_config(argv + 2);
+    if (strcmp(command, "demo") == 0)
+        return sc_demo_main(argc - 1, argv + 1);
     if (strcmp(command, "kernels") == 0)
         return sc_cli_kernels(argc - 2, argv + 2);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
