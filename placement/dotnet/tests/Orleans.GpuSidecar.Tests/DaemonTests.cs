@@ -19,6 +19,8 @@ public sealed class DaemonTests(ITestOutputHelper output) : IAsyncLifetime
 {
     private const int EchoMessage = 1;
     private const int TallyAdd = 1;
+    private const int ImpactQuestion = 1;
+    private const int ImpactLoad = 2;
 
     private readonly SocketFolder _folder = new();
     private readonly List<RealDaemon> _daemons = [];
@@ -109,6 +111,37 @@ public sealed class DaemonTests(ITestOutputHelper output) : IAsyncLifetime
     }
 
     [DaemonFact]
+    public async Task A_graph_that_another_client_loaded_is_asked_through_orleans()
+    {
+        StartDaemon(0);
+        await _pair.KnowAsync((socket, capacity) => socket != _folder.Socket("0") || capacity is { Ready: true }, "daemon 0 is ready");
+        await using var owner = Connect(0);
+        IGpuSidecarConnection connection = owner;
+        var waves = await connection.ActivateAsync("impact", "#waves", 512 + 24 * 16, Pack(3u, 1024u));
+
+        // suite needs app, app needs libc; editor needs libc or musl.
+        var suite = await PackageAsync("suite", [1], edges: 0);
+        var app = await PackageAsync("app", [1], edges: 1);
+        var editor = await PackageAsync("editor", [2], edges: 0);
+        var libc = await PackageAsync("libc", [], edges: 2);
+        await connection.CallAsync(app, ImpactLoad, Pack(0u, 1u, suite.Address, 0u, 0u));
+        await connection.CallAsync(libc, ImpactLoad, Pack(0u, 2u, app.Address, 0u, 0u, editor.Address, 0u, 0u));
+
+        var reply = await Grain("impact", "libc").CallAsync(ImpactQuestion, []);
+        Assert.Equal(2u, BinaryPrimitives.ReadUInt32LittleEndian(reply));
+        await Grain("impact", "libc").DropAsync();
+        reply = await Grain("impact", "libc").CallAsync(ImpactQuestion, []);
+        Assert.Equal(2u, BinaryPrimitives.ReadUInt32LittleEndian(reply));
+
+        Task<KGrainHandle> PackageAsync(string name, ushort[] alternatives, int edges)
+        {
+            var state = (512 + 10 * alternatives.Length + 7) / 8 * 8 + 16 * edges;
+            var init = Pack(1u, (uint)name.Length, (uint)alternatives.Length, (uint)edges, waves.Address, alternatives, Encoding.UTF8.GetBytes(name));
+            return connection.ActivateAsync("impact", name, state, init);
+        }
+    }
+
+    [DaemonFact(Needs = "gpu.publisher", Otherwise = "this gpu-sidecar does not publish to streams")]
     public async Task Events_of_a_kernel_reach_a_stream_subscriber()
     {
         var events = new ConcurrentQueue<ulong>();
@@ -180,12 +213,18 @@ public sealed class DaemonTests(ITestOutputHelper output) : IAsyncLifetime
         output.WriteLine($"{what}: one outstanding p50 {times[count / 2]:0.0} us p99 {times[count * 99 / 100]:0.0} us; 64 outstanding {perSecond:0} calls/s");
     }
 
-    private static byte[] Number(ulong value)
-    {
-        var bytes = new byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-        return bytes;
-    }
+    private static byte[] Number(ulong value) => Pack(value);
+
+    /// <summary>Numbers, little endian, and bytes, one after the other.</summary>
+    private static byte[] Pack(params object[] parts) =>
+        [.. parts.SelectMany(static part => part switch
+        {
+            uint number => BitConverter.GetBytes(number),
+            ulong number => BitConverter.GetBytes(number),
+            ushort[] numbers => [.. numbers.SelectMany(BitConverter.GetBytes)],
+            byte[] bytes => bytes,
+            _ => throw new ArgumentException($"a part of type {part.GetType().Name}", nameof(parts)),
+        })];
 
     private RealDaemon StartDaemon(int number, params string[] flags)
     {

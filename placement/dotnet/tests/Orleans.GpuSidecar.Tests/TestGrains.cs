@@ -58,3 +58,6 @@ public sealed class UnknownKGrain : TestKGrainBase;
 
 [GrainType("tally"), KGrain("tally")]
 public sealed class TallyKGrain : TestKGrainBase;
+
+[GrainType("impact"), KGrain("impact", KeepOnDevice = true)]
+public sealed class ImpactKGrain : TestKGrainBase;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 
 namespace Orleans.GpuSidecar.Tests.Support;
 
@@ -46,6 +47,9 @@ internal sealed class RealDaemon : IAsyncDisposable
     }
 
     private static string? Include { get; } = Existing(Environment.GetEnvironmentVariable(Prefix + "KERNELS_INCLUDE"), Directory.Exists) ?? InRepository("gpu/engine");
+
+    /// <summary>The binary holds that text.</summary>
+    public static bool Holds(string text) => File.ReadAllBytes(Binary!).AsSpan().IndexOf(Encoding.ASCII.GetBytes(text)) >= 0;
 
     /// <summary>Kills the process as kill -9 does.</summary>
     public async Task KillAsync()
