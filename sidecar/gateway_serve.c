@@ -9,6 +9,8 @@
 #define KGRAIN_INTERFACE "gpu.kgrain"
 #define KGRAIN_ASSEMBLY  "Orleans.GpuSidecar"
 #define STREAM_ASSEMBLY  "Orleans.Streaming"
+/* IPubSubRendezvousGrain.GetAllSubscriptions(QualifiedStreamId, GrainId) */
+#define RENDEZVOUS_GET_ALL "7DBE84FA"
 
 enum { NO_CALL = UINT32_MAX, CALLS_FIRST = 16, TEXT_MAX = 512 };
 
@@ -306,17 +308,47 @@ static bool is_own_consumer(const struct gateway_client *c, struct orl_grain_id 
            consumer.key.ptr[client.key.len] == '+';
 }
 
+static enum sc_status serve_get_all(struct gateway_client *c, const struct orl_gateway_event *event)
+{
+    struct orl_reader r;
+    struct orl_call call;
+    struct orl_field f;
+    struct orl_qualified_stream_id stream = {0};
+    struct orl_grain_id consumer = {0};
+    if (orl_call_open(&event->message, &r, &call) != SC_OK)
+        return SC_OK;
+    while (orl_reader_next(&r, &f)) {
+        if (f.id == 0)
+            stream = orl_get_qualified_stream_id(&r, &f);
+        else if (f.id == 1)
+            consumer = orl_get_grain_id(&r, &f);
+    }
+    if (r.status != SC_OK)
+        return refuse(c, event, "System.ArgumentException", "this is no stream");
+    if (!has_answer(event))
+        return SC_OK;
+    size_t frame_at = 0, body_at = 0;
+    enum sc_status st =
+        orl_reply_begin(out_of(c), &event->reply, ORL_RESPONSE_SUCCESS, &frame_at, &body_at);
+    if (st != SC_OK)
+        return st;
+    sc_broker_put_subscriptions(c->gateway->broker, &stream, consumer, out_of(c));
+    return orl_reply_end(out_of(c), &event->reply, frame_at, body_at);
+}
+
 static enum sc_status serve_rendezvous(struct gateway_client *c,
                                        const struct orl_gateway_event *event)
 {
     struct orl_reader r;
     struct orl_call call;
     struct orl_subscription s;
+    if (orl_call_is(&event->call, ORL_RENDEZVOUS_INTERFACE, RENDEZVOUS_GET_ALL))
+        return serve_get_all(c, event);
     bool add = orl_call_is(&event->call, ORL_RENDEZVOUS_INTERFACE, ORL_RENDEZVOUS_REGISTER);
     if (!add && !orl_call_is(&event->call, ORL_RENDEZVOUS_INTERFACE, ORL_RENDEZVOUS_UNREGISTER))
         return refuse(c, event, "System.NotImplementedException",
-                      "this gateway's rendezvous grains know RegisterConsumer and "
-                      "UnregisterConsumer only");
+                      "this gateway's rendezvous grains know RegisterConsumer, "
+                      "UnregisterConsumer and GetAllSubscriptions only");
     enum sc_status st = orl_call_open(&event->message, &r, &call);
     if (st == SC_OK)
         st = orl_subscription_read(&r, &s);
