@@ -4,6 +4,7 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,8 +15,7 @@
 
 enum { PAGE = 4096, MESSAGES_MIN = 4096 };
 
-/* -- opening
- * --------------------------------------------------------------------------------------- */
+/* -- opening ----------------------------------------------------------------------------------- */
 
 static bool is_power(uint32_t v)
 {
@@ -237,31 +237,29 @@ void gpu_device_wipe(struct gpu_device *dev)
         dev->slots_free = i;
     }
     dev->grains = 0;
-    dev->pending_free = GPU_NO_INDEX;
-    for (uint32_t i = c->reply_slots; i-- > 0;) {
+    for (uint32_t i = 0; i < dev->pending_fresh; i++)
         dev->pendings[i].used = 0;
-        dev->pendings[i].next_free = dev->pending_free;
-        dev->pending_free = i;
-    }
+    dev->pending_free = GPU_NO_INDEX;
+    dev->pending_fresh = 0;
     dev->pending_count = 0;
     gpu_arena_reset(&dev->heap);
     gpu_arena_reset(&dev->slabs);
     memset(dev->control, 0, sizeof *dev->control);
     memset(dev->lines, 0, c->blocks * sizeof *dev->lines);
-    for (uint32_t i = 0; i < c->submit_slots; i++)
-        dev->submit[i].stamp = 0;
-    for (uint32_t i = 0; i < c->reply_slots; i++)
-        dev->reply[i].stamp = 0;
-    for (uint32_t i = 0; i < c->event_slots; i++)
-        dev->event[i].stamp = 0;
     dev->submit_at = dev->reply_at = dev->event_at = 0;
     struct gpu_region_header h = region_plan(c);
+    /* Zeroes the rings and gives their pages, and the slabs', back to the system. Cannot fail on a
+     * memfd that is only sealed against resizing; should it, old stamps would be read as new ones.
+     */
+    int err = fallocate(dev->region_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t)h.submit_offset, (off_t)(h.region_bytes - h.submit_offset));
+    assert(err == 0);
+    (void)err;
     h.generation = dev->epoch + 1;
     *dev->region = h;
 }
 
-/* -- completions
- * ------------------------------------------------------------------------------------ */
+/* -- completions ------------------------------------------------------------------------------- */
 
 void gpu_pending_finish(struct gpu_device *dev, struct gpu_pending *p, enum sc_status status,
                         struct span payload, struct span text)
@@ -407,8 +405,7 @@ enum sc_status gpu_device_poll(struct gpu_device *dev, uint32_t max)
     }
 }
 
-/* -- looking
- * ---------------------------------------------------------------------------------------- */
+/* -- looking ----------------------------------------------------------------------------------- */
 
 int gpu_device_notify_fd(const struct gpu_device *dev)
 {
@@ -428,6 +425,11 @@ uint32_t gpu_device_epoch(const struct gpu_device *dev)
 const struct gpu_catalog *gpu_device_catalog(const struct gpu_device *dev)
 {
     return &dev->catalog;
+}
+
+const char *gpu_device_limit(const struct gpu_device *dev)
+{
+    return dev->limit;
 }
 
 const char *gpu_device_kernel_error(const struct gpu_device *dev, uint32_t kernel)

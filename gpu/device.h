@@ -56,7 +56,9 @@ struct gpu_device {
     struct gpu_slot *slots; /* grains_max, committed as touched */
     uint32_t slots_fresh, slots_free, grains;
     struct gpu_pending *pendings; /* reply_slots */
-    uint32_t pending_free, pending_count;
+    uint32_t pending_fresh, pending_free, pending_count;
+
+    char limit[160]; /* gpu_device_limit */
 
     int notify_fd, control_fd;
     pid_t worker;

@@ -133,6 +133,10 @@ SC_MUST_USE enum sc_status gpu_device_call(struct gpu_device *dev, uint64_t hand
 SC_MUST_USE enum sc_status gpu_device_send(struct gpu_device *dev, uint64_t handle, uint16_t type,
                                            struct span payload);
 
+/* Which bound the last SC_ERR_BUSY or SC_ERR_TOO_LARGE met, for people: names the option and its
+ * value. Good until the next request. */
+const char *gpu_device_limit(const struct gpu_device *dev);
+
 /* What the compiler or loader said about a kernel that is unusable, else "". */
 const char *gpu_device_kernel_error(const struct gpu_device *dev, uint32_t kernel);
 

@@ -5,11 +5,21 @@
 
 #include <assert.h>
 #include <linux/futex.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* -- the ring
- * ------------------------------------------------------------------------------------------ */
+/* -- bounds ------------------------------------------------------------------------------------ */
+
+static enum sc_status over(struct gpu_device *dev, enum sc_status st, const char *what,
+                           uint64_t bound, const char *option)
+{
+    snprintf(dev->limit, sizeof dev->limit, "%s, the bound is %llu (%s)", what,
+             (unsigned long long)bound, option);
+    return st;
+}
+
+/* -- the ring ---------------------------------------------------------------------------------- */
 
 static bool ring_has_room(const struct gpu_device *dev)
 {
@@ -43,17 +53,22 @@ static void ring_publish(struct gpu_device *dev, struct gpu_envelope *slot)
     gpu_doorbell(dev);
 }
 
-/* -- requests in flight
- * -------------------------------------------------------------------------------- */
+/* -- requests in flight ------------------------------------------------------------------------ */
 
 static struct gpu_pending *pending_take(struct gpu_device *dev, uint8_t kind, uint64_t grain,
                                         uint64_t call)
 {
     uint32_t index = dev->pending_free;
-    if (index == GPU_NO_INDEX)
+    if (index == GPU_NO_INDEX && dev->pending_fresh == dev->config.reply_slots) {
+        (void)over(dev, SC_ERR_BUSY, "too many calls in flight", dev->config.reply_slots,
+                   "device.reply_slots");
         return NULL;
+    }
+    if (index == GPU_NO_INDEX)
+        index = dev->pending_fresh++;
+    else
+        dev->pending_free = dev->pendings[index].next_free;
     struct gpu_pending *p = &dev->pendings[index];
-    dev->pending_free = p->next_free;
     dev->pending_count++;
     p->call = call;
     p->grain = grain;
@@ -82,24 +97,25 @@ static void pending_drop(struct gpu_device *dev, struct gpu_pending *p)
 
 static enum sc_status pending_slab(struct gpu_device *dev, struct gpu_pending *p, uint32_t bytes)
 {
-    enum sc_status st = gpu_arena_take(&dev->slabs, bytes, &p->slab_offset);
-    if (st == SC_OK)
-        p->slab_bytes = bytes;
-    return st;
+    if (gpu_arena_take(&dev->slabs, bytes, &p->slab_offset) != SC_OK)
+        return over(dev, SC_ERR_BUSY, "no room for a large payload", dev->slabs.bytes,
+                    "device.slab_bytes");
+    p->slab_bytes = bytes;
+    return SC_OK;
 }
 
-/* -- slots
- * --------------------------------------------------------------------------------------------- */
+/* -- slots ------------------------------------------------------------------------------------- */
 
 static enum sc_status slot_take(struct gpu_device *dev, uint32_t kernel, uint32_t state_bytes,
                                 uint32_t *slot_out)
 {
     uint64_t offset;
     if (dev->slots_free == GPU_NO_INDEX && dev->slots_fresh == dev->config.grains_max)
-        return SC_ERR_BUSY;
-    enum sc_status st = gpu_arena_take(&dev->heap, state_bytes, &offset);
-    if (st != SC_OK)
-        return st;
+        return over(dev, SC_ERR_BUSY, "all grain slots are in use", dev->config.grains_max,
+                    "device.grains_max");
+    if (gpu_arena_take(&dev->heap, state_bytes, &offset) != SC_OK)
+        return over(dev, SC_ERR_BUSY, "no room for the grain's state", dev->heap.bytes,
+                    "device.heap_bytes");
     uint32_t slot = dev->slots_free;
     if (slot != GPU_NO_INDEX)
         dev->slots_free = dev->slots[slot].next_free;
@@ -135,8 +151,7 @@ static struct gpu_slot *slot_live(struct gpu_device *dev, uint64_t handle)
     return s->state == GPU_SLOT_LIVE && s->generation == GPU_HANDLE_GEN(handle) ? s : NULL;
 }
 
-/* -- requests
- * ------------------------------------------------------------------------------------------ */
+/* -- requests ---------------------------------------------------------------------------------- */
 
 static enum sc_status ready_to_submit(const struct gpu_device *dev)
 {
@@ -172,8 +187,12 @@ enum sc_status gpu_device_activate(struct gpu_device *dev, uint32_t kernel, uint
     const struct gpu_manifest *m = &dev->catalog.entries[kernel].manifest;
     if (state_bytes == 0)
         state_bytes = m->state_bytes;
-    if (state_bytes > m->state_max_bytes || init.len > dev->config.payload_max_bytes)
-        return SC_ERR_TOO_LARGE;
+    if (state_bytes > m->state_max_bytes)
+        return over(dev, SC_ERR_TOO_LARGE, "state is too large", m->state_max_bytes,
+                    "the manifest's state.max_bytes");
+    if (init.len > dev->config.payload_max_bytes)
+        return over(dev, SC_ERR_TOO_LARGE, "payload is too large", dev->config.payload_max_bytes,
+                    "shim.frame_max_bytes");
     struct gpu_pending *p = pending_take(dev, GPU_KIND_ACTIVATE, 0, call);
     if (p == NULL)
         return SC_ERR_BUSY;
@@ -222,9 +241,10 @@ static enum sc_status submit_message(struct gpu_device *dev, uint8_t kind, uint6
         p = pending_take(dev, kind, handle, call);
         if (p == NULL)
             return SC_ERR_BUSY;
-        if (slab_bytes != 0 && pending_slab(dev, p, slab_bytes) != SC_OK) {
+        enum sc_status st = slab_bytes != 0 ? pending_slab(dev, p, slab_bytes) : SC_OK;
+        if (st != SC_OK) {
             pending_drop(dev, p);
-            return SC_ERR_BUSY;
+            return st;
         }
     }
     struct gpu_envelope *e = ring_slot(dev);
@@ -277,7 +297,8 @@ static enum sc_status message_check(struct gpu_device *dev, uint64_t handle, uin
     if (t == NULL)
         return SC_ERR_ARGUMENT;
     if (payload.len > dev->config.payload_max_bytes)
-        return SC_ERR_TOO_LARGE;
+        return over(dev, SC_ERR_TOO_LARGE, "payload is too large", dev->config.payload_max_bytes,
+                    "shim.frame_max_bytes");
     *reply_bytes_out = t->reply_bytes;
     return SC_OK;
 }

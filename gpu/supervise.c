@@ -17,7 +17,7 @@
 
 extern char **environ;
 
-enum { RESTART_FACTOR_MAX = 32 };
+enum { RESTART_FACTOR_MAX = 32, IDLE_FACTOR = 10 };
 
 static void set_state(struct gpu_device *dev, enum gpu_device_state state, const char *cause)
 {
@@ -25,8 +25,7 @@ static void set_state(struct gpu_device *dev, enum gpu_device_state state, const
     dev->ops->on_state(dev->user, state, cause);
 }
 
-/* -- start
- * --------------------------------------------------------------------------------------------- */
+/* -- start ------------------------------------------------------------------------------------- */
 
 /* Signals the loop blocks or handles must not stay so in the worker. */
 static int spawn_worker(struct gpu_device *dev, int control, pid_t *pid_out)
@@ -94,8 +93,7 @@ enum sc_status gpu_worker_start(struct gpu_device *dev)
     return SC_OK;
 }
 
-/* -- notes
- * --------------------------------------------------------------------------------------------- */
+/* -- notes ------------------------------------------------------------------------------------- */
 
 static void note_kernel(struct gpu_device *dev, const struct gpu_note *note)
 {
@@ -138,8 +136,7 @@ void gpu_worker_notes(struct gpu_device *dev)
     }
 }
 
-/* -- death
- * --------------------------------------------------------------------------------------------- */
+/* -- death ------------------------------------------------------------------------------------- */
 
 void gpu_worker_kill(struct gpu_device *dev)
 {
@@ -248,7 +245,10 @@ static void watch_heartbeats(struct gpu_device *dev, uint64_t now_ns)
             *p = (struct gpu_progress){sum, now_ns};
             continue;
         }
-        if (now_ns - p->since_ns < (uint64_t)dev->config.hang_ms * 1000000)
+        uint64_t limit_ns = (uint64_t)dev->config.hang_ms * 1000000;
+        if (__atomic_load_n(&l->busy_grain, __ATOMIC_RELAXED) == 0)
+            limit_ns *= IDLE_FACTOR;
+        if (now_ns - p->since_ns < limit_ns)
             continue;
         char busy[256], cause[512];
         describe_busy(dev, busy, sizeof busy);

@@ -11,7 +11,7 @@
 
 enum { FILE_MAX_BYTES = 1 << 20, ENV_NAME_BYTES = 128 };
 
-_Static_assert(sizeof(enum sc_stream_mode) == sizeof(unsigned), "choices are stored as unsigned");
+_Static_assert(sizeof(enum sc_config_stream) == sizeof(unsigned), "choices are stored as unsigned");
 
 /* A configuration in the making, and where its present values come from. */
 struct build {

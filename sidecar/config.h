@@ -17,7 +17,7 @@ struct sc_id_list {
     uint32_t count;
 };
 
-enum sc_stream_mode { SC_STREAM_BRIDGE, SC_STREAM_MEMORY, SC_STREAM_OFF };
+enum sc_config_stream { SC_CONFIG_STREAM_BRIDGE, SC_CONFIG_STREAM_MEMORY, SC_CONFIG_STREAM_OFF };
 enum sc_device_backend { SC_BACKEND_CPU };
 
 /* Where an option's value came from. */
@@ -55,7 +55,7 @@ struct sc_config {
     char *silo_endpoint, *silo_cluster_id;
     uint32_t silo_reconnect_min_ms, silo_reconnect_max_ms;
 
-    enum sc_stream_mode stream_mode;
+    enum sc_config_stream stream_mode;
     char *stream_provider;
     uint32_t stream_queues, stream_batch_max, stream_retry_ms;
     uint64_t stream_backlog_bytes;

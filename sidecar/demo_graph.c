@@ -35,6 +35,24 @@ int64_t sc_graph_find(const struct sc_graph *g, struct span name)
     return -1;
 }
 
+static int by_need(const void *left, const void *right, void *graph)
+{
+    const struct sc_graph *g = graph;
+    uint32_t a = *(const uint32_t *)left;
+    uint32_t b = *(const uint32_t *)right;
+    uint32_t x = g->nodes[a].edge_count;
+    uint32_t y = g->nodes[b].edge_count;
+    return x != y ? (x < y) - (x > y) : (a > b) - (a < b);
+}
+
+void sc_graph_rank(const struct sc_graph *g, uint32_t *order)
+{
+    for (uint32_t i = 0; i < g->package_count; i++)
+        order[i] = i;
+    if (g->package_count != 0)
+        qsort_r(order, g->package_count, sizeof order[0], by_need, (void *)g);
+}
+
 /* Visits the edges of everything that broke, once each. */
 static uint32_t spread(const struct sc_graph *g, uint32_t *queue, uint16_t *left, uint8_t *broken)
 {

@@ -47,6 +47,9 @@ void sc_graph_free(struct sc_graph *g);
 /* Index of a package, or -1. */
 int64_t sc_graph_find(const struct sc_graph *g, struct span name);
 
+/* All packages, the one most others name as an alternative first; order has package_count. */
+void sc_graph_rank(const struct sc_graph *g, uint32_t *order);
+
 /* The packages that break with `package`, itself not among them, found on the host: broken has
  * node_count bytes, set to 0 or 1 for every node. Returns how many packages. */
 uint32_t sc_graph_impact(const struct sc_graph *g, uint32_t package, uint8_t *broken);

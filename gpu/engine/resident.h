@@ -33,8 +33,7 @@ ENG_FN void eng_count(uint64_t *counter)
     eng_store_rlx64_sys(counter, *counter + 1);
 }
 
-/* -- message pool
- * ---------------------------------------------------------------------------------- */
+/* -- message pool ------------------------------------------------------------------------------ */
 
 ENG_FN struct gpu_envelope *eng_message(struct eng *e, uint32_t index)
 {
@@ -138,8 +137,7 @@ ENG_FN void eng_free(struct eng *e, struct eng_block *b, uint32_t index)
         eng_batch_put(e, &b->open);
 }
 
-/* -- run queues
- * -------------------------------------------------------------------------------------- */
+/* -- run queues -------------------------------------------------------------------------------- */
 
 ENG_FN void eng_queue_push(struct eng_queue *q, uint32_t slot)
 {
@@ -180,8 +178,7 @@ ENG_FN bool eng_queue_pop(struct eng_queue *q, uint32_t *slot_out)
     }
 }
 
-/* -- mailboxes
- * --------------------------------------------------------------------------------------- */
+/* -- mailboxes --------------------------------------------------------------------------------- */
 
 /* Hands a filled message to its grain; schedules the grain on this block when it was idle. */
 ENG_FN void eng_deliver(struct eng *e, struct eng_block *b, uint32_t index)
@@ -219,8 +216,7 @@ ENG_FN bool eng_collect(struct eng *e, struct eng_grain *g)
     return true;
 }
 
-/* -- completions
- * ------------------------------------------------------------------------------------- */
+/* -- completions ------------------------------------------------------------------------------- */
 
 /* Copies everything but the stamp, then publishes the slot to the host. */
 ENG_FN void eng_publish(struct gpu_envelope *slot, struct gpu_envelope *from, uint32_t stamp)
@@ -280,8 +276,7 @@ ENG_FN void eng_fault(struct eng *e, struct eng_block *b, uint64_t call, uint32_
     eng_push_reply(e, b, &m);
 }
 
-/* -- what a handler calls
- * ------------------------------------------------------------------------------ */
+/* -- what a handler calls ---------------------------------------------------------------------- */
 
 ENG_FN int eng_send(struct k_context *ctx, uint64_t grain, uint16_t type, const void *payload,
                     uint32_t len)
@@ -381,8 +376,7 @@ ENG_FN void eng_fail(struct k_context *ctx, const struct k_call *call, const cha
     }
 }
 
-/* -- running grains
- * ------------------------------------------------------------------------------------ */
+/* -- running grains ---------------------------------------------------------------------------- */
 
 /* Returns false when the handler failed the message's call. */
 ENG_FN bool eng_call_handler(struct eng *e, struct eng_block *b, struct eng_grain *g, uint32_t slot,
@@ -551,8 +545,7 @@ ENG_FN uint32_t eng_run_grain(struct eng *e, struct eng_block *b, uint32_t slot)
     return handled;
 }
 
-/* -- intake
- * -------------------------------------------------------------------------------------------- */
+/* -- intake ------------------------------------------------------------------------------------ */
 
 /* Host messages may fill half of the pool; the other half is the grains' own, or a busy host would
  * starve the very sends that empty the mailboxes. */
@@ -591,8 +584,7 @@ ENG_FN uint32_t eng_intake(struct eng *e, struct eng_block *b)
     return taken;
 }
 
-/* -- one turn
- * ------------------------------------------------------------------------------------------ */
+/* -- one turn ---------------------------------------------------------------------------------- */
 
 ENG_FN bool eng_next_grain(struct eng *e, struct eng_block *b, uint32_t *slot_out)
 {

@@ -45,17 +45,15 @@ static void encode_calls(struct bench *b)
 
 /* As the built-in gateway does it: decode the frame, tell the method by its names, read both
  * arguments. */
-static struct span read_payload(const struct orl_gateway_event *ev)
+static struct span read_payload(struct orl_gateway_event *ev)
 {
-    struct orl_reader r;
-    struct orl_call call;
     struct orl_field f;
     struct span payload = {0};
-    must(orl_call_open(&ev->message, &r, &call));
-    if (!orl_call_is(&call, "gpu.kgrain", "call"))
+    if (!orl_call_is(&ev->call, "gpu.kgrain", "call"))
         exit(1);
-    while (orl_reader_next(&r, &f)) {
-        struct orl_value v = orl_value_get(&r, &f, f.id == 0 ? ORL_KIND_INT : ORL_KIND_BYTES);
+    while (orl_reader_next(&ev->args, &f)) {
+        struct orl_value v =
+            orl_value_get(&ev->args, &f, f.id == 0 ? ORL_KIND_INT : ORL_KIND_BYTES);
         if (f.id == 1)
             payload = v.bytes;
     }

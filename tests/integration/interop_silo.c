@@ -36,7 +36,8 @@ struct interop {
     char told_text[64];
 };
 
-static void check(struct interop *t, bool good, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void check(struct interop *t, bool good,
+                                                        const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -52,8 +53,7 @@ static void check(struct interop *t, bool good, const char *format, ...)
     printf("\n");
 }
 
-/* -- running the loop
- * ------------------------------------------------------------------------------------ */
+/* -- running the loop -------------------------------------------------------------------------- */
 
 static void on_guard(void *user)
 {
@@ -73,8 +73,7 @@ static void pause_ms(struct interop *t, uint64_t ms)
     sc_loop_run(t->loop);
 }
 
-/* -- answers
- * --------------------------------------------------------------------------------------------- */
+/* -- answers ----------------------------------------------------------------------------------- */
 
 static void put_value(struct interop *t, const struct orl_value *v)
 {
@@ -179,8 +178,7 @@ static void call(struct interop *t, const struct what *w)
         .put = put_fn                                                                             \
     }
 
-/* -- values
- * ---------------------------------------------------------------------------------------------- */
+/* -- values ------------------------------------------------------------------------------------ */
 
 static struct span arg_span;
 static int32_t arg_int;
@@ -335,8 +333,7 @@ static void try_one_way(struct interop *t)
           "one-way calls arrive, in order");
 }
 
-/* -- observers
- * ------------------------------------------------------------------------------------------- */
+/* -- observers --------------------------------------------------------------------------------- */
 
 static struct orl_reference observer;
 
@@ -391,8 +388,7 @@ static void try_observer(struct interop *t)
     wbuf_fini(&key);
 }
 
-/* -- streams
- * --------------------------------------------------------------------------------------------- */
+/* -- streams ----------------------------------------------------------------------------------- */
 
 static char stream_key[40];
 
@@ -448,7 +444,8 @@ static void try_streams(struct interop *t)
     snprintf(stream_key, sizeof stream_key, "s-%d", (int)getpid());
     struct orl_stream_id id = {span_of_str("sample"), span_of_str(stream_key)};
     char text[33];
-    orl_queue_key(span_of_str("StreamProvider"), 8, id.ns, id.key, text);
+    if (orl_memory_queue_key(span_of_str("StreamProvider"), 8, id.ns, id.key, text) != SC_OK)
+        exit(1);
     wb_bytes(&queue, text, 32);
     call(t, &(struct what){.type = ORL_QUEUE_GRAIN_TYPE,
                            .key = wbuf_span(&queue),
@@ -470,8 +467,7 @@ static void try_streams(struct interop *t)
     wbuf_fini(&queue);
 }
 
-/* -- connecting
- * ------------------------------------------------------------------------------------------ */
+/* -- connecting -------------------------------------------------------------------------------- */
 
 static bool wait_up(struct interop *t, struct sc_silo_conn *conn)
 {

@@ -290,7 +290,8 @@ internal sealed partial class SidecarConnection : IGpuSidecarConnection, ILifecy
 
         if (_state is null)
         {
-            SetState(new GpuSidecarState(session.Epoch, Ready: false, Draining: false, "has not told its state yet"));
+            _state = new GpuSidecarState(session.Epoch, Ready: false, Draining: false, "has not told its state yet");
+            StateChanged?.Invoke(_state);
         }
 
         _instruments.Connected(true);
@@ -303,7 +304,15 @@ internal sealed partial class SidecarConnection : IGpuSidecarConnection, ILifecy
         }
 
         _instruments.Connected(false);
-        LogDisconnected(_options.SocketPath, session.CloseReason);
+        if (_stopping.IsCancellationRequested)
+        {
+            LogClosed(_options.SocketPath);
+        }
+        else
+        {
+            LogDisconnected(_options.SocketPath, session.CloseReason);
+        }
+
         SetState(null);
     }
 
@@ -327,6 +336,9 @@ internal sealed partial class SidecarConnection : IGpuSidecarConnection, ILifecy
 
     [LoggerMessage(Level = LogLevel.Information, Message = "gpu-sidecar {SocketPath} connected daemon {Daemon} epoch {Epoch} credits {Credits}")]
     private partial void LogConnected(string socketPath, string daemon, ulong epoch, int credits);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "gpu-sidecar {SocketPath} closed")]
+    private partial void LogClosed(string socketPath);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "gpu-sidecar {SocketPath} connection lost reason {Reason}")]
     private partial void LogDisconnected(string socketPath, string reason);

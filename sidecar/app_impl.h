@@ -1,0 +1,41 @@
+/* What app.c (life) and app_probe.c (probes and metrics) share. */
+#ifndef SIDECAR_APP_IMPL_H
+#define SIDECAR_APP_IMPL_H
+
+#include "sidecar/app.h"
+#include "sidecar/metrics.h"
+#include "sidecar/unix_listen.h"
+
+struct sc_http_reply;
+
+enum app_state {
+    APP_STARTING,
+    APP_SERVING,
+    APP_DRAINING, /* no new calls; waits for those in flight */
+    APP_STOPPING, /* the device is leaving */
+    APP_STOPPED,
+    APP_STATE_COUNT
+};
+
+struct app {
+    struct sc_config *config;
+    const struct sc_config_input *input;
+    struct sc_log log;
+    enum app_state state;
+    bool was_ready;       /* the device has served */
+    uint64_t deadline_ns; /* of draining and stopping */
+    struct sc_metrics metrics;
+    struct sc_loop *loop;
+    struct sc_signal *on_term, *on_int, *on_hup;
+    struct sc_timer *drain_timer, *window_timer;
+    struct sc_router *router;
+    struct gpu_device *device;
+    struct sc_unix_listener listener;
+    struct sc_shim *shim;
+    struct sc_http *http;
+};
+
+/* Answers /livez, /readyz, /startupz and /metrics. */
+bool app_probe(void *user, const char *path, struct sc_http_reply *reply);
+
+#endif
