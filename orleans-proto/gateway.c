@@ -85,14 +85,17 @@ static bool has_prefix(struct span text, struct span prefix)
     return text.len >= prefix.len && span_eq(span_of(text.ptr, prefix.len), prefix);
 }
 
-/* Both lie in one preamble, so they fit. */
-static void keep_client(struct orl_gateway *g, struct orl_grain_id id)
+/* By references one part of a preamble can stand for both, so together they may be too long. */
+static bool keep_client(struct orl_gateway *g, struct orl_grain_id id)
 {
+    if (id.type.len > sizeof g->client || id.key.len > sizeof g->client - id.type.len)
+        return false;
     g->client_type_len = (uint16_t)id.type.len;
     g->client_key_len = (uint16_t)id.key.len;
     memcpy(g->client, id.type.ptr, id.type.len);
     if (id.key.len != 0)
         memcpy(g->client + id.type.len, id.key.ptr, id.key.len);
+    return true;
 }
 
 static enum sc_status put_preamble(const struct orl_gateway *g, struct wbuf *w)
@@ -118,14 +121,14 @@ static enum sc_status read_preamble(struct orl_gateway *g, struct span in, size_
         return st;
     if (st == SC_OK)
         st = put_preamble(g, w);
-    if (st == SC_OK && (!has_prefix(p.node.type, span_of_str(ORL_CLIENT_GRAIN_TYPE)) ||
-                        !span_eq(p.cluster_id, span_of(g->cluster, g->cluster_len))))
+    if (st == SC_OK &&
+        (!has_prefix(p.node.type, span_of_str(ORL_CLIENT_GRAIN_TYPE)) ||
+         !span_eq(p.cluster_id, span_of(g->cluster, g->cluster_len)) || !keep_client(g, p.node)))
         st = SC_ERR_REFUSED;
     if (st != SC_OK) {
         enter_state(g, GATEWAY_OVER);
         return st;
     }
-    keep_client(g, p.node);
     enter_state(g, GATEWAY_UP);
     event_out->kind = ORL_GATEWAY_READY;
     event_out->client = orl_gateway_client(g);

@@ -605,6 +605,42 @@ static void test_gateway_drops_expired_and_refuses_bodies_that_are_no_calls(void
     pipe_close(&p);
 }
 
+/* A grain type of 700 bytes, and a key that refers to it: 1400 bytes out of a legal preamble. */
+static void test_gateway_refuses_an_identity_that_references_make_too_long(void **state)
+{
+    (void)state;
+    struct orl_gateway *g = open_gateway("dev");
+    struct orl_gateway_event ev;
+    struct wbuf in;
+    struct wbuf out;
+    char type[700];
+    size_t used = 0;
+    memset(type, 'x', sizeof type);
+    memcpy(type, "sys.client", 10);
+    wbuf_init(&in, 2048);
+    wbuf_init(&out, 2048);
+    wb_u32le(&in, 0);
+    orl_put_tag(&in, ORL_WIRE_OBJECT, 0);                   /* object 1 */
+    orl_put_uint(&in, 0, 1);                                /* 2 */
+    orl_put_tag(&in, ORL_WIRE_OBJECT, 1);                   /* 3: grain id */
+    orl_put_grain_type(&in, 0, span_of(type, sizeof type)); /* 4, 5, hash 6, bytes 7 */
+    orl_put_tag(&in, ORL_WIRE_OBJECT, 1);
+    orl_put_tag(&in, ORL_WIRE_REF, 1);
+    orl_put_varint(&in, 7);
+    orl_put_end(&in);
+    orl_put_end(&in);
+    orl_put_bytes(&in, 2, span_of_str("dev"));
+    orl_put_end(&in);
+    in.ptr[0] = (uint8_t)(in.len - 4);
+    in.ptr[1] = (uint8_t)((in.len - 4) >> 8);
+    assert_int_equal(orl_gateway_next(g, wbuf_span(&in), &used, &out, &ev), SC_ERR_REFUSED);
+    assert_true(out.len > 0);
+    assert_false(orl_gateway_ready(g));
+    wbuf_fini(&in);
+    wbuf_fini(&out);
+    orl_gateway_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +656,7 @@ int main(void)
         cmocka_unit_test(test_client_takes_a_call_back_when_the_buffer_is_full),
         cmocka_unit_test(test_client_reads_every_recorded_silo),
         cmocka_unit_test(test_gateway_reads_every_recorded_client),
+        cmocka_unit_test(test_gateway_refuses_an_identity_that_references_make_too_long),
         cmocka_unit_test(test_gateway_drops_expired_and_refuses_bodies_that_are_no_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
