@@ -605,6 +605,70 @@ static void test_gateway_drops_expired_and_refuses_bodies_that_are_no_calls(void
     pipe_close(&p);
 }
 
+static enum orl_client_event_kind feed_response(struct pipe *p, struct orl_message *m,
+                                                const char *body, size_t len, uint64_t *user)
+{
+    struct orl_client_event cev;
+    size_t used = 0;
+    m->direction = ORL_DIRECTION_RESPONSE;
+    m->body = span_of(body, len);
+    assert_int_equal(orl_message_write(&p->to_client, m, &lim), SC_OK);
+    assert_int_equal(client_event(p, &cev, &used), SC_OK);
+    wbuf_consume(&p->at_client, used);
+    *user = cev.user;
+    return cev.kind;
+}
+
+/* Id 1 is in flight. What is no answer to it must not end it. */
+static void test_only_an_answer_to_the_call_ends_it(void **state)
+{
+    (void)state;
+    static const char busy[] = "\x28\xcd\x40\x05no\x01\x09\xc1\x01\xe0";
+    static const char status[] = "\x28\xcf\x00\x03\xe0";
+    struct pipe p;
+    struct wbuf key;
+    uint64_t user = 0;
+    struct orl_method method = echo_method(false);
+    pipe_open(&p, "dev", "dev");
+    pipe_handshake(&p);
+    wbuf_init(&key, 128);
+    orl_client_put_observer_key(p.c, &key, span_of_str("o"));
+    assert_int_equal(call_text(p.c, &p.to_gateway, &method, 42, 1000, 0, "x"), SC_OK);
+    struct orl_message m = {.id = 1, .sender = echo_k};
+
+    /* A rejection of an answer that an observer of ours gave, under the same id. */
+    m.target = (struct orl_grain_id){span_of_str("sys.client"), wbuf_span(&key)};
+    m.response_type = ORL_RESPONSE_REJECTION;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_STRAY);
+    m.target = orl_client_grain_id(p.c);
+    m.id = 2;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_STRAY);
+    m.id = 1;
+    m.response_type = ORL_RESPONSE_STATUS;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(feed_response(&p, &m, status, sizeof status - 1, &user),
+                         ORL_CLIENT_STATUS);
+        assert_int_equal(user, 42);
+    }
+    assert_int_equal(orl_client_calls(p.c), 1);
+    m.response_type = ORL_RESPONSE_REJECTION;
+    assert_int_equal(feed_response(&p, &m, busy, 6, &user), ORL_CLIENT_GARBLED);
+    assert_int_equal(user, 42);
+    assert_int_equal(orl_client_calls(p.c), 0);
+
+    assert_int_equal(call_text(p.c, &p.to_gateway, &method, 43, 1000, 0, "x"), SC_OK);
+    m.id = 2;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_RESPONSE);
+    assert_int_equal(user, 43);
+    assert_int_equal(call_text(p.c, &p.to_gateway, &method, 44, 1000, 0, "x"), SC_OK);
+    assert_true(orl_client_forget(p.c, 3, &user));
+    assert_int_equal(user, 44);
+    m.id = 3;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_STRAY);
+    wbuf_fini(&key);
+    pipe_close(&p);
+}
+
 /* A grain type of 700 bytes, and a key that refers to it: 1400 bytes out of a legal preamble. */
 static void test_gateway_refuses_an_identity_that_references_make_too_long(void **state)
 {
@@ -656,6 +720,7 @@ int main(void)
         cmocka_unit_test(test_client_takes_a_call_back_when_the_buffer_is_full),
         cmocka_unit_test(test_client_reads_every_recorded_silo),
         cmocka_unit_test(test_gateway_reads_every_recorded_client),
+        cmocka_unit_test(test_only_an_answer_to_the_call_ends_it),
         cmocka_unit_test(test_gateway_refuses_an_identity_that_references_make_too_long),
         cmocka_unit_test(test_gateway_drops_expired_and_refuses_bodies_that_are_no_calls),
     };
