@@ -1,12 +1,13 @@
 #include "orleans-proto/gateway.h"
 
 #include "orleans-proto/inflight.h"
+#include "orleans-proto/outgoing.h"
 #include "orleans-proto/preamble.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { GATEWAY_CLUSTER_MAX = 512, NS_PER_MS = 1000000 };
+enum { GATEWAY_CLUSTER_MAX = 512 };
 
 enum gateway_state { GATEWAY_PREAMBLE, GATEWAY_UP, GATEWAY_OVER, GATEWAY_STATE_COUNT };
 
@@ -249,14 +250,6 @@ static bool is_own_observer(const struct orl_gateway *g, struct orl_grain_id tar
            target.key.len > client.key.len && target.key.ptr[client.key.len] == '+';
 }
 
-static uint64_t deadline_of(const struct orl_gateway_call *call)
-{
-    uint64_t timeout_ns = (uint64_t)call->timeout_ms * NS_PER_MS;
-    if (timeout_ns == 0 || timeout_ns > UINT64_MAX - 1 - call->now_ns)
-        return UINT64_MAX;
-    return call->now_ns + timeout_ns;
-}
-
 enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
                                       const struct orl_gateway_call *call,
                                       struct orl_call_frame *frame_out)
@@ -288,7 +281,7 @@ enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
         .frame_at = frame_at,
         .body_at = w->len,
         .id = g->next_id,
-        .deadline_ns = deadline_of(call),
+        .deadline_ns = orl_deadline_ns(call->now_ns, call->timeout_ms),
         .user = call->user,
         .one_way = method->one_way,
     };
@@ -305,18 +298,9 @@ enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
 enum sc_status orl_gateway_call_end(struct orl_gateway *g, struct orl_call_frame *frame,
                                     uint64_t *id_out)
 {
-    struct wbuf *w = frame->args.w;
-    orl_args_end(&frame->args);
-    enum sc_status st = orl_frame_end(w, frame->frame_at, frame->body_at, &g->limits);
+    enum sc_status st = orl_outgoing_end(frame, &g->calls, &g->limits);
     if (st != SC_OK)
         return st;
-    if (!frame->one_way) {
-        st = orl_inflight_add(&g->calls, frame->id, frame->deadline_ns, frame->user);
-        if (st != SC_OK) {
-            w->len = frame->frame_at;
-            return st;
-        }
-    }
     g->next_id++;
     if (id_out != NULL)
         *id_out = frame->id;
