@@ -242,23 +242,23 @@ static void split_assembly(struct span text, struct span *name_out, struct span 
 
 enum sc_status orl_call_parse(struct span type, struct orl_call *call_out)
 {
-    struct orl_call call = {.type = type};
     struct reader r = reader_of(type);
+    struct span extension;
     struct span declaring;
+    struct span method;
     if (!take_text(&r, "(\"inv\",[GrainRef],"))
         return SC_ERR_PROTOCOL;
-    if (take_text(&r, "\"Ext\",")) {
-        struct span extension;
-        call.extension = true;
-        if (!take_bracketed(&r, &extension) || !take_text(&r, ","))
-            return SC_ERR_PROTOCOL;
-    }
-    if (!take_bracketed(&r, &declaring) || !take_text(&r, ",") || !take_quoted(&r, &call.method) ||
+    bool is_extension = take_text(&r, "\"Ext\",");
+    if (is_extension && (!take_bracketed(&r, &extension) || !take_text(&r, ",")))
+        return SC_ERR_PROTOCOL;
+    if (!take_bracketed(&r, &declaring) || !take_text(&r, ",") || !take_quoted(&r, &method) ||
         !take_text(&r, ")"))
         return SC_ERR_PROTOCOL;
-    call.generic = span_of(r.pos, r.left);
-    split_assembly(declaring, &call.interface, &call.assembly);
-    *call_out = call;
+    call_out->type = type;
+    split_assembly(declaring, &call_out->interface, &call_out->assembly);
+    call_out->method = method;
+    call_out->generic = span_of(r.pos, r.left);
+    call_out->extension = is_extension;
     return SC_OK;
 }
 

@@ -1,6 +1,7 @@
 #ifndef ORLEANS_PROTO_INVOKE_H
 #define ORLEANS_PROTO_INVOKE_H
 
+#include "orleans-proto/message.h"
 #include "orleans-proto/value.h"
 
 /* Request bodies: one object whose type names interface and method, the arguments as fields

@@ -1,10 +1,11 @@
 #include "orleans-proto/manifest.h"
 
-#include "orleans-proto/value.h"
+#include "orleans-proto/response.h"
 
 #include <stdio.h>
 
-#define UPDATE_TYPE "Orleans.Runtime.ClusterManifestUpdate,Orleans.Core"
+#define UPDATE_TYPE   "Orleans.Runtime.ClusterManifestUpdate,Orleans.Core"
+#define MANIFEST_TYPE "Orleans.Metadata.ClusterManifest,Orleans.Core.Abstractions"
 
 /* An ImmutableDictionary is { 0: Dictionary }, a Dictionary { 1: count, 2: key, value, key, ... };
  * an empty one has no fields. The first key steps from id 1 to 2, all others stay there. */
@@ -82,9 +83,9 @@ static void put_grain(struct wbuf *w, size_t index, const struct orl_manifest_gr
 }
 
 /* GrainManifest { 0: interfaces, 1: grains }, src/Orleans.Core.Abstractions/Manifest/. */
-static void put_silo_manifest(struct wbuf *w, const struct orl_manifest *m)
+static void put_silo_manifest(struct wbuf *w, uint32_t delta, const struct orl_manifest *m)
 {
-    orl_put_tag(w, ORL_WIRE_OBJECT, 0);
+    orl_put_tag(w, ORL_WIRE_OBJECT, delta);
     open_dictionary(w, 0, m->interface_count);
     for (size_t i = 0; i < m->interface_count; i++)
         put_interface(w, i, &m->interfaces[i]);
@@ -96,19 +97,40 @@ static void put_silo_manifest(struct wbuf *w, const struct orl_manifest *m)
     orl_put_end(w);
 }
 
-void orl_put_manifest_update(struct wbuf *w, const struct orl_manifest *m)
+/* { 0: version, 1: manifests by silo, ... }: both answers begin with these. */
+static void put_version_and_silos(struct wbuf *w, const struct orl_manifest *m)
 {
-    orl_put_tag_named(w, ORL_WIRE_OBJECT, 0, span_of_str(UPDATE_TYPE));
-    orl_put_tag(w, ORL_WIRE_OBJECT, 0);
     orl_put_tag(w, ORL_WIRE_OBJECT, 0);
     orl_put_long(w, 0, m->major);
     orl_put_long(w, 1, m->minor);
     orl_put_end(w);
     open_dictionary(w, 1, 1);
     orl_put_silo(w, 1, &m->silo);
-    put_silo_manifest(w, m);
+    put_silo_manifest(w, 0, m);
     close_dictionary(w);
+}
+
+void orl_put_manifest_update(struct wbuf *w, const struct orl_manifest *m)
+{
+    orl_put_tag_named(w, ORL_WIRE_OBJECT, 0, span_of_str(UPDATE_TYPE));
+    orl_put_tag(w, ORL_WIRE_OBJECT, 0);
+    put_version_and_silos(w, m);
     orl_put_bool(w, 1, true); /* all silos are included */
+    orl_put_end(w);
+    orl_put_end(w);
+}
+
+void orl_put_manifest(struct wbuf *w, const struct orl_manifest *m)
+{
+    orl_put_tag_named(w, ORL_WIRE_OBJECT, 0, span_of_str(MANIFEST_TYPE));
+    orl_put_tag(w, ORL_WIRE_OBJECT, 0);
+    put_version_and_silos(w, m);
+    orl_put_tag(w, ORL_WIRE_OBJECT, 1); /* ImmutableArray { 0: array { 0: count, 1: elements } } */
+    orl_put_tag(w, ORL_WIRE_OBJECT, 0);
+    orl_put_uint(w, 0, 1);
+    put_silo_manifest(w, 1, m);
+    orl_put_end(w);
+    orl_put_end(w);
     orl_put_end(w);
     orl_put_end(w);
 }

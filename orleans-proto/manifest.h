@@ -9,9 +9,8 @@
 
 #define ORL_MANIFEST_GRAIN_TYPE "sys.svc.manifest"
 #define ORL_MANIFEST_INTERFACE  "Orleans.Runtime.IClusterManifestSystemTarget"
-#define ORL_MANIFEST_GET_UPDATE                                      \
-    "4EFCA109" /* GetClusterManifestUpdate(MajorMinorVersion), 7.2.5 \
-                */
+#define ORL_MANIFEST_GET_UPDATE "4EFCA109" /* GetClusterManifestUpdate, from 7.2.5 on */
+#define ORL_MANIFEST_GET        "40D39F85" /* GetClusterManifest, before */
 
 enum { ORL_MANIFEST_INTERFACES_MAX = 8 };
 
@@ -42,6 +41,10 @@ struct orl_manifest {
 /* The body of the answer to GetClusterManifestUpdate, a raw value. As silos of 7.2 and 9.2 send it;
  * clients of 10 read that as well. */
 void orl_put_manifest_update(struct wbuf *w, const struct orl_manifest *m);
+
+/* The body of the answer to GetClusterManifest, which clients before 7.2.5 call. From the source
+ * (src/Orleans.Core.Abstractions/Manifest/ClusterManifest.cs); no recording holds one. */
+void orl_put_manifest(struct wbuf *w, const struct orl_manifest *m);
 
 /* The answer "unchanged" to a client that has this version already. */
 void orl_put_manifest_unchanged(struct wbuf *w);

@@ -1,7 +1,7 @@
 #ifndef ORLEANS_PROTO_REPLY_H
 #define ORLEANS_PROTO_REPLY_H
 
-#include "orleans-proto/value.h"
+#include "orleans-proto/response.h"
 
 /* Where an answer goes. Owns its bytes, so a request can be answered after its frame is gone; plain
  * data, copied freely. */

@@ -1,4 +1,4 @@
-#include "orleans-proto/value.h"
+#include "orleans-proto/response.h"
 
 enum { HRESULT_EXCEPTION = (int32_t)0x80131500 };
 

@@ -217,19 +217,28 @@ static enum sc_status open_device(struct app *app)
     return sc_router_attach(app->router, app->device, c->device_spin_us);
 }
 
+/* Before the device: a second daemon leaves before it starts a worker. Nobody is accepted before
+ * the loop runs. */
+static enum sc_status open_socket(struct app *app)
+{
+    const char *path = app->config->socket_path;
+    enum sc_status st = sc_unix_listen(path, app->config->socket_mode, &app->log, &app->listener);
+    if (st == SC_OK)
+        SC_INFO(&app->log, "socket %s listens", path);
+    return st;
+}
+
 static enum sc_status open_shim(struct app *app)
 {
     const struct sc_config *c = app->config;
-    const struct sc_shim_config config = {.path = c->socket_path,
-                                          .mode = c->socket_mode,
-                                          .allow_uids = c->socket_allow_uids,
+    const struct sc_shim_config config = {.allow_uids = c->socket_allow_uids,
                                           .allow_gids = c->socket_allow_gids,
                                           .credits = c->shim_credits,
                                           .connections_max = c->shim_connections_max,
                                           .frame_max_bytes = (uint32_t)c->shim_frame_max_bytes,
                                           .output_max_bytes = c->shim_output_max_bytes};
-    return sc_shim_open(app->loop, &config, app->router, app->device, &app->metrics, &app->log,
-                        &app->shim);
+    return sc_shim_open(app->loop, &config, &app->listener, app->router, app->device, &app->metrics,
+                        &app->log, &app->shim);
 }
 
 static enum sc_status open_http(struct app *app)
@@ -252,6 +261,7 @@ static void close_all(struct app *app)
     sc_shim_close(app->shim);
     sc_router_close(app->router);
     gpu_device_close(app->device);
+    sc_unix_listener_close(&app->listener);
     sc_timer_close(app->window_timer);
     sc_timer_close(app->drain_timer);
     sc_signal_close(app->on_hup);
@@ -265,9 +275,10 @@ int sc_app_serve(struct sc_config *config, const struct sc_config_input *input)
     struct app app = {
         .config = config,
         .input = input,
+        .listener = {.fd = -1, .lock_fd = -1},
         .log = {.fd = STDERR_FILENO, .level = config->log_level, .format = config->log_format}};
-    enum sc_status (*const steps[])(struct app *) = {open_loop, open_http, open_router, open_device,
-                                                     open_shim};
+    enum sc_status (*const steps[])(struct app *) = {open_loop,   open_socket, open_http,
+                                                     open_router, open_device, open_shim};
     enum sc_status st = SC_OK;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && st == SC_OK; i++)
         st = steps[i](&app);

@@ -4,6 +4,7 @@
 
 #include "sidecar/app.h"
 #include "sidecar/metrics.h"
+#include "sidecar/unix_listen.h"
 
 struct sc_http_reply;
 
@@ -29,6 +30,7 @@ struct app {
     struct sc_timer *drain_timer, *window_timer;
     struct sc_router *router;
     struct gpu_device *device;
+    struct sc_unix_listener listener;
     struct sc_shim *shim;
     struct sc_http *http;
 };

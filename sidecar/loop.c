@@ -130,8 +130,10 @@ void sc_loop_run(struct sc_loop *loop)
             break;
         /* Twice, so that what the first round put off (answers to write) need not wait for another
          * look at the descriptors. */
-        run_later(loop);
-        run_later(loop);
+        for (int round = 0; round < 2; round++) {
+            loop->now_ns = 0;
+            run_later(loop);
+        }
         free_dead(loop);
     }
 }

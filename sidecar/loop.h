@@ -24,7 +24,7 @@ void sc_loop_close(struct sc_loop *loop);
 void sc_loop_run(struct sc_loop *loop);
 void sc_loop_stop(struct sc_loop *loop);
 
-/* Monotonic time at the start of this turn. */
+/* Monotonic time, read once for the callbacks of a turn and once for what they put off. */
 uint64_t sc_loop_now_ns(const struct sc_loop *loop);
 
 /* For http.c alone: evhttp hangs on libevent's own base. */

@@ -10,6 +10,7 @@
 #include "sidecar/loop.h"
 #include "sidecar/metrics.h"
 #include "sidecar/shim_impl.h"
+#include "sidecar/unix_listen.h"
 
 enum {
     ACCEPTS_PER_TURN = 16,
@@ -422,7 +423,7 @@ static void on_accept(void *user, unsigned what)
     (void)what;
     struct sc_shim *shim = user;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(shim->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(shim->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                 SC_WARN(shim->log, "shim accepting paused: %s", strerror(errno));
@@ -475,9 +476,9 @@ static void keep_house(void *user)
 /* -- life */
 
 enum sc_status sc_shim_open(struct sc_loop *loop, const struct sc_shim_config *config,
-                            struct sc_router *router, struct gpu_device *device,
-                            struct sc_metrics *metrics, const struct sc_log *log,
-                            struct sc_shim **shim_out)
+                            const struct sc_unix_listener *listener, struct sc_router *router,
+                            struct gpu_device *device, struct sc_metrics *metrics,
+                            const struct sc_log *log, struct sc_shim **shim_out)
 {
     struct sc_shim *shim = malloc(sizeof *shim);
     if (shim == NULL)
@@ -485,31 +486,25 @@ enum sc_status sc_shim_open(struct sc_loop *loop, const struct sc_shim_config *c
     memset(shim, 0, offsetof(struct sc_shim, chunk));
     shim->loop = loop;
     shim->config = *config;
-    shim->config.path = NULL;
     shim->router = router;
     shim->device = device;
     shim->metrics = metrics;
     shim->log = log;
-    enum sc_status st = sc_unix_listen(config->path, config->mode, log, &shim->listener);
-    if (st != SC_OK)
-        goto err_free;
-    st = sc_timer_open(loop, resume_accepting, shim, &shim->accept_timer);
+    shim->listen_fd = listener->fd;
+    enum sc_status st = sc_timer_open(loop, resume_accepting, shim, &shim->accept_timer);
     if (st == SC_OK)
         st = sc_timer_open(loop, keep_house, shim, &shim->housekeeper);
     if (st == SC_OK)
-        st = sc_watch_open(loop, shim->listener.fd, SC_WATCH_READ, on_accept, shim,
+        st = sc_watch_open(loop, shim->listen_fd, SC_WATCH_READ, on_accept, shim,
                            &shim->accept_watch);
     if (st != SC_OK)
         goto err_open;
     sc_timer_every(shim->housekeeper, HOUSEKEEPING_MS);
-    SC_INFO(log, "socket %s listens", config->path);
     *shim_out = shim;
     return SC_OK;
 err_open:
     sc_timer_close(shim->housekeeper);
     sc_timer_close(shim->accept_timer);
-    sc_unix_listener_close(&shim->listener);
-err_free:
     free(shim);
     return st;
 }
@@ -523,7 +518,6 @@ void sc_shim_close(struct sc_shim *shim)
     sc_watch_close(shim->accept_watch);
     sc_timer_close(shim->accept_timer);
     sc_timer_close(shim->housekeeper);
-    sc_unix_listener_close(&shim->listener);
     shim->closed = true;
     if (!shim->flushing)
         free(shim);

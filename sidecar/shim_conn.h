@@ -13,23 +13,23 @@ struct sc_loop;
 struct sc_metrics;
 struct sc_router;
 struct sc_shim;
+struct sc_unix_listener;
 
 struct sc_shim_config {
-    const char *path; /* borrowed for the open */
-    uint32_t mode;
     struct sc_id_list allow_uids, allow_gids; /* empty: our own */
     uint32_t credits, connections_max, frame_max_bytes;
     uint64_t output_max_bytes;
 };
 
-/* Listens. Keeps loop, router, device, metrics and log, which must outlive it; closed before the
- * router. Errors as sc_unix_listen. */
+/* Serves who connects to the listener, which stays the caller's and open. Keeps loop, router,
+ * device, metrics and log, which must outlive it; closed before the router. */
 SC_MUST_USE enum sc_status sc_shim_open(struct sc_loop *loop, const struct sc_shim_config *config,
+                                        const struct sc_unix_listener *listener,
                                         struct sc_router *router, struct gpu_device *device,
                                         struct sc_metrics *metrics, const struct sc_log *log,
                                         struct sc_shim **shim_out);
 
-/* Closes every connection and removes the socket. Accepts NULL. */
+/* Closes every connection. Accepts NULL. */
 void sc_shim_close(struct sc_shim *shim);
 
 /* Tells every connection the router's present state. */

@@ -5,7 +5,6 @@
 #include "sidecar/base/wbuf.h"
 #include "sidecar/router.h"
 #include "sidecar/shim_conn.h"
-#include "sidecar/unix_listen.h"
 
 enum shim_state {
     SHIM_HELLO, /* nothing but HELLO is understood */
@@ -41,12 +40,12 @@ struct shim_conn {
 
 struct sc_shim {
     struct sc_loop *loop;
-    struct sc_shim_config config; /* path is not kept */
+    struct sc_shim_config config;
     struct sc_router *router;
     struct gpu_device *device;
     struct sc_metrics *metrics;
     const struct sc_log *log;
-    struct sc_unix_listener listener;
+    int listen_fd;
     struct sc_watch *accept_watch;
     struct sc_timer *accept_timer, *housekeeper;
     struct shim_conn *conns;

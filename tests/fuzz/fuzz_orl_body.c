@@ -1,6 +1,8 @@
 /* A serialized body, read in every way that we read bodies. The first byte chooses the message's
  * direction and response type. */
+#include "orleans-proto/dump.h"
 #include "orleans-proto/manifest.h"
+#include "orleans-proto/response.h"
 #include "orleans-proto/stream.h"
 
 #include <stdlib.h>
@@ -57,6 +59,16 @@ static void read_values(const struct orl_message *m)
         else if (f.wire == ORL_WIRE_OBJECT)
             orl_get_reference(&r, &f);
     }
+}
+
+static void dump(const struct orl_message *m)
+{
+    struct wbuf w;
+    wbuf_init(&w, 1 << 22);
+    orl_dump_message(&w, m);
+    for (size_t i = 0; i < w.len; i++)
+        check(w.ptr[i] == '\n' || (w.ptr[i] >= 0x20 && w.ptr[i] < 0x7f));
+    wbuf_fini(&w);
 }
 
 static void read_events(struct span payload)
@@ -116,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     m.body = span_of(data + 1, len - 1);
     check_tokens(&m);
     read_values(&m);
+    dump(&m);
     for (int how = 0; how < 6; how++)
         read_call(&m, how);
     if (orl_response_decode(&m, &response) == SC_OK && response.outcome == ORL_OUTCOME_VALUE)

@@ -1,5 +1,6 @@
 /* One frame with its header: what decodes must encode, and decode to the same again. */
 #include "orleans-proto/invoke.h"
+#include "orleans-proto/response.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
 /* Every recorded conversation decodes completely and encodes again to the same bytes. */
 #include "orleans-proto/invoke.h"
 #include "orleans-proto/preamble.h"
+#include "orleans-proto/response.h"
 #include "orleans-proto/stream.h"
 
 #include <setjmp.h>
