@@ -20,5 +20,5 @@ K_HANDLER(countdown)
     if (c->left == 0)
         k_reply(ctx, &c->waiting, &c->left, sizeof c->left);
     else
-        k_send(ctx, k_self(ctx), 2, 0, 0);
+        k_send(ctx, k_self(ctx), 2, &c->left, sizeof c->left);
 }
