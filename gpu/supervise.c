@@ -17,7 +17,7 @@
 
 extern char **environ;
 
-enum { RESTART_FACTOR_MAX = 32 };
+enum { RESTART_FACTOR_MAX = 32, IDLE_FACTOR = 10 };
 
 static void set_state(struct gpu_device *dev, enum gpu_device_state state, const char *cause)
 {
@@ -245,7 +245,10 @@ static void watch_heartbeats(struct gpu_device *dev, uint64_t now_ns)
             *p = (struct gpu_progress){sum, now_ns};
             continue;
         }
-        if (now_ns - p->since_ns < (uint64_t)dev->config.hang_ms * 1000000)
+        uint64_t limit_ns = (uint64_t)dev->config.hang_ms * 1000000;
+        if (__atomic_load_n(&l->busy_grain, __ATOMIC_RELAXED) == 0)
+            limit_ns *= IDLE_FACTOR;
+        if (now_ns - p->since_ns < limit_ns)
             continue;
         char busy[256], cause[512];
         describe_busy(dev, busy, sizeof busy);

@@ -78,24 +78,25 @@ struct fixture {
 
 static struct gpu_device_config config_for(struct fixture *f, const char *root)
 {
-    return (struct gpu_device_config){.name = "cpu0",
-                                      .worker_path = "/proc/self/exe",
-                                      .kernel_root = root,
-                                      .kernel_cache = f->cache.path,
-                                      .include_dir = SC_SOURCE_DIR "/gpu/engine",
-                                      .compiler = "cc",
-                                      .blocks = 2,
-                                      .grains_max = 1024,
-                                      .messages_max = 16384,
-                                      .heap_bytes = 1 << 20,
-                                      .slab_bytes = 4 << 20,
-                                      .submit_slots = 64,
-                                      .reply_slots = 64,
-                                      .event_slots = 1024,
-                                      .payload_max_bytes = 1 << 20,
-                                      .spin_us = 50,
-                                      .hang_ms = 1500,
-                                      .restart_ms = 10};
+    return (struct gpu_device_config){
+        .name = "cpu0",
+        .worker_path = "/proc/self/exe",
+        .kernel_root = root,
+        .kernel_cache = f->cache.path,
+        .include_dir = SC_SOURCE_DIR "/gpu/engine",
+        .compiler = "cc",
+        .blocks = 2,
+        .grains_max = 1024,
+        .messages_max = 16384,
+        .heap_bytes = 1 << 20,
+        .slab_bytes = 4 << 20,
+        .submit_slots = 64,
+        .reply_slots = 64,
+        .event_slots = 1024,
+        .payload_max_bytes = 1 << 20,
+        .spin_us = 50,
+        .hang_ms = 30000, /* tests may run on a machine that is busy with others */
+        .restart_ms = 10};
 }
 
 /* Turns the device's crank until the condition holds; fails the test after WAIT_S. */
@@ -117,14 +118,21 @@ static void turn(struct fixture *f)
     gpu_device_tick(f->dev, sc_clock_mono_ns());
 }
 
-static void open_with(struct fixture *f, const char *root)
+static void open_hang(struct fixture *f, const char *root, uint32_t hang_ms)
 {
     memset(f, 0, sizeof *f);
     test_tree_init(&f->cache);
     f->log = (struct sc_log){.fd = STDERR_FILENO, .level = SC_LOG_WARN};
     struct gpu_device_config c = config_for(f, root);
+    if (hang_ms != 0)
+        c.hang_ms = hang_ms;
     assert_int_equal(gpu_device_open(&c, &ops, &f->told, &f->log, &f->dev), SC_OK);
     UNTIL(f, f->told.state == GPU_DEVICE_READY);
+}
+
+static void open_with(struct fixture *f, const char *root)
+{
+    open_hang(f, root, 0);
 }
 
 static void close_all(struct fixture *f)
@@ -255,10 +263,10 @@ static void test_device_bounds_calls_in_flight_by_its_reply_ring(void **state)
 
 /* A crash answers every call in flight naming the kernel, voids the grains, and the next worker
  * serves. */
-static void crash_and_recover(uint16_t how, const char *word)
+static void crash_and_recover(uint16_t how, const char *word, uint32_t hang_ms)
 {
     static struct fixture f;
-    open_with(&f, SC_SOURCE_DIR "/tests/support/kernels");
+    open_hang(&f, SC_SOURCE_DIR "/tests/support/kernels", hang_ms);
     uint64_t grain = activate(&f, "crash", 0);
     uint64_t bystander = activate(&f, "crash", 0);
     for (uint64_t n = 10; n < 20; n++)
@@ -285,13 +293,13 @@ static void crash_and_recover(uint16_t how, const char *word)
 static void test_device_survives_a_crashing_kernel(void **state)
 {
     (void)state;
-    crash_and_recover(1, "signal");
+    crash_and_recover(1, "signal", 0);
 }
 
 static void test_device_kills_a_hung_kernel(void **state)
 {
     (void)state;
-    crash_and_recover(2, "hung");
+    crash_and_recover(2, "hung", 500);
 }
 
 static void test_device_unbuildable_kernel_leaves_others_usable(void **state)
@@ -333,6 +341,28 @@ static void test_device_stops_when_asked(void **state)
     UNTIL(&f, f.told.state == GPU_DEVICE_STOPPED);
     assert_int_equal(f.told.answers[9], 1);
     assert_int_equal(gpu_device_call(f.dev, grain, 4, (struct span){0}, 9), SC_ERR_UNAVAILABLE);
+    close_all(&f);
+}
+
+/* tally emits Threshold; with events held back its deactivation must wait for them, other answers
+ * not. */
+static void test_device_end_of_a_grain_waits_for_its_events(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_with(&f, SC_SOURCE_DIR "/gpu/kernels");
+    uint64_t tally = activate(&f, "tally", 0), echo = activate(&f, "echo", 0);
+    uint64_t add = 5000;
+    f.told.hold_events = true;
+    assert_int_equal(call(&f, tally, 1, span_of(&add, sizeof add)), SC_OK);
+    assert_int_equal(gpu_device_deactivate(f.dev, tally, 9), SC_OK);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(call(&f, echo, 1, (struct span){0}), SC_OK);
+    assert_int_equal(f.told.answers[9], 0);
+    assert_int_equal(f.told.events, 0);
+    f.told.hold_events = false;
+    UNTIL(&f, f.told.answers[9] == 1);
+    assert_true(f.told.events > 0);
     close_all(&f);
 }
 
@@ -406,6 +436,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_kills_a_hung_kernel),
         cmocka_unit_test(test_device_unbuildable_kernel_leaves_others_usable),
         cmocka_unit_test(test_device_stops_when_asked),
+        cmocka_unit_test(test_device_end_of_a_grain_waits_for_its_events),
         cmocka_unit_test(test_device_reads_a_hostile_region),
         cmocka_unit_test(test_device_open_names_a_number_out_of_range),
     };
