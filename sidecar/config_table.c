@@ -88,7 +88,7 @@ const struct sc_option sc_options[] = {
         "how long SIGTERM waits for calls in flight"),
 
     STR("silo.endpoint", silo_endpoint, "", 0, 255, "host:port of the silo's gateway; empty: none"),
-    STR("silo.cluster_id", silo_cluster_id, "dev", 1, 255, "the cluster's id"),
+    STR("silo.cluster_id", silo_cluster_id, "default", 1, 255, "the cluster's id"),
     NUM("silo.reconnect_min_ms", silo_reconnect_min_ms, "100", "ms", 1, 60000, STAYS,
         "first pause before connecting again"),
     NUM("silo.reconnect_max_ms", silo_reconnect_max_ms, "5000", "ms", 1, 600000, STAYS,
@@ -108,7 +108,7 @@ const struct sc_option sc_options[] = {
 
     STR("gateway.listen", gateway_listen, "", 0, 255,
         "addr:port of the built-in gateway for Orleans clients; empty: none"),
-    STR("gateway.cluster_id", gateway_cluster_id, "dev", 1, 255,
+    STR("gateway.cluster_id", gateway_cluster_id, "default", 1, 255,
         "the cluster id clients must name"),
     NUM("gateway.clients_max", gateway_clients_max, "256", "clients", 1, 65536, STAYS,
         "clients at the same time"),
