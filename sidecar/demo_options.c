@@ -17,7 +17,7 @@ static const char usage[] =
     "\n"
     "  --socket PATH      the daemon's socket (/run/gpu-sidecar/gpu-sidecar.sock)\n"
     "  --gateway H:P      ask as an Orleans client does, and take the events of the stream\n"
-    "  --cluster-id ID    of the gateway (dev)\n"
+    "  --cluster-id ID    of the gateway (default)\n"
     "  --provider NAME    of the streams (gpu)\n"
     "  --packages FILE    package list; - is standard input (/var/lib/dpkg/status)\n"
     "  --ask A,B,...      packages to ask about (the most needed ones and some others)\n"
@@ -96,7 +96,7 @@ static bool parse(struct sc_demo_options *o, int argc, char **argv)
                                          {"json", no_argument, NULL, 'j'},
                                          {NULL, 0, NULL, 0}};
     *o = (struct sc_demo_options){.socket = "/run/gpu-sidecar/gpu-sidecar.sock",
-                                  .cluster_id = "dev",
+                                  .cluster_id = "default",
                                   .provider = "gpu",
                                   .packages = "/var/lib/dpkg/status",
                                   .calls = 1000,

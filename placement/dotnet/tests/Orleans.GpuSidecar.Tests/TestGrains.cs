@@ -38,7 +38,7 @@ public abstract class TestKGrainBase : KGrain, ITestKGrain
     }
 }
 
-[GrainType("k-echo"), KGrain("echo", StateBytes = 64)]
+[GrainType("k-echo"), KGrain("echo")]
 public sealed class EchoKGrain : TestKGrainBase
 {
     protected override ValueTask<ReadOnlyMemory<byte>> GetInitAsync(CancellationToken cancellationToken) => new("init"u8.ToArray());
@@ -55,3 +55,9 @@ public sealed class GpuOnlyKGrain : TestKGrainBase;
 
 [GrainType("k-unknown"), KGrain("no-such-kernel")]
 public sealed class UnknownKGrain : TestKGrainBase;
+
+[GrainType("tally"), KGrain("tally")]
+public sealed class TallyKGrain : TestKGrainBase;
+
+[GrainType("impact"), KGrain("impact", KeepOnDevice = true)]
+public sealed class ImpactKGrain : TestKGrainBase;
