@@ -239,7 +239,7 @@ void gpu_device_wipe(struct gpu_device *dev)
     dev->grains = 0;
     for (uint32_t i = 0; i < dev->pending_fresh; i++)
         dev->pendings[i].used = 0;
-    dev->pending_free = GPU_NO_INDEX;
+    dev->pending_free = dev->endings = GPU_NO_INDEX;
     dev->pending_fresh = 0;
     dev->pending_count = 0;
     gpu_arena_reset(&dev->heap);
@@ -291,14 +291,8 @@ static struct gpu_pending *pending_by_token(struct gpu_device *dev, uint64_t tok
 
 /* The slot was copied out of shared memory; even so nothing in it is followed unchecked. A reply in
  * the slab lies where we said, whatever the device says. */
-static void take_reply(struct gpu_device *dev, const struct gpu_envelope *m)
+static void take_reply(struct gpu_device *dev, struct gpu_pending *p, const struct gpu_envelope *m)
 {
-    struct gpu_pending *p = pending_by_token(dev, m->call);
-    if (p == NULL) {
-        SC_DEBUG(dev->log, "device %s answered an unknown call %llx", dev->config.name,
-                 (unsigned long long)m->call);
-        return;
-    }
     if (m->kind == GPU_KIND_FAULT && m->len >= 4 && m->len <= GPU_INLINE_BYTES) {
         uint32_t code;
         memcpy(&code, m->payload.bytes, sizeof code);
@@ -327,22 +321,6 @@ static bool ring_ready(const struct gpu_envelope *ring, uint64_t at, uint32_t sl
 {
     return __atomic_load_n(&ring[at & (slots - 1)].stamp, __ATOMIC_ACQUIRE) ==
            GPU_RING_STAMP(at, slots);
-}
-
-static uint32_t drain_replies(struct gpu_device *dev, uint32_t max)
-{
-    uint32_t slots = dev->config.reply_slots;
-    uint32_t n = 0;
-    while (n < max && ring_ready(dev->reply, dev->reply_at, slots)) {
-        struct gpu_envelope m;
-        memcpy(&m, &dev->reply[dev->reply_at & (slots - 1)], sizeof m);
-        dev->reply_at++;
-        n++;
-        take_reply(dev, &m);
-    }
-    if (n != 0)
-        __atomic_store_n(&dev->control->host.reply_consumed, dev->reply_at, __ATOMIC_RELEASE);
-    return n;
 }
 
 static bool event_good(const struct gpu_device *dev, const struct gpu_envelope *m,
@@ -380,6 +358,57 @@ static enum sc_status drain_events(struct gpu_device *dev, uint32_t max, uint32_
     return st;
 }
 
+/* The end of a grain must not overtake its events, whose stream needs the grain's name. Whatever
+ * the grain emitted was in the event ring when its end was in the reply ring: so the end waits
+ * until the ring was seen empty, or has gone round once. */
+static void ending_put(struct gpu_device *dev, struct gpu_pending *p)
+{
+    p->generation++; /* a second answer finds nothing */
+    p->end_after = dev->event_at + dev->config.event_slots;
+    p->next_free = dev->endings;
+    dev->endings = (uint32_t)(p - dev->pendings);
+}
+
+static void endings_finish(struct gpu_device *dev)
+{
+    bool empty = !ring_ready(dev->event, dev->event_at, dev->config.event_slots);
+    uint32_t index = dev->endings;
+    dev->endings = GPU_NO_INDEX;
+    while (index != GPU_NO_INDEX) {
+        struct gpu_pending *p = &dev->pendings[index];
+        index = p->next_free;
+        if (empty || dev->event_at >= p->end_after) {
+            gpu_pending_finish(dev, p, SC_OK, span_of(NULL, 0), span_of(NULL, 0));
+        } else {
+            p->next_free = dev->endings;
+            dev->endings = (uint32_t)(p - dev->pendings);
+        }
+    }
+}
+
+static uint32_t drain_replies(struct gpu_device *dev, uint32_t max)
+{
+    uint32_t slots = dev->config.reply_slots;
+    uint32_t n = 0;
+    while (n < max && ring_ready(dev->reply, dev->reply_at, slots)) {
+        struct gpu_envelope m;
+        memcpy(&m, &dev->reply[dev->reply_at & (slots - 1)], sizeof m);
+        dev->reply_at++;
+        n++;
+        struct gpu_pending *p = pending_by_token(dev, m.call);
+        if (p != NULL && p->kind == GPU_KIND_DEACTIVATE)
+            ending_put(dev, p);
+        else if (p != NULL)
+            take_reply(dev, p, &m);
+        else
+            SC_DEBUG(dev->log, "device %s answered an unknown call %llx", dev->config.name,
+                     (unsigned long long)m.call);
+    }
+    if (n != 0)
+        __atomic_store_n(&dev->control->host.reply_consumed, dev->reply_at, __ATOMIC_RELEASE);
+    return n;
+}
+
 enum sc_status gpu_device_poll(struct gpu_device *dev, uint32_t max)
 {
     uint64_t count;
@@ -391,6 +420,8 @@ enum sc_status gpu_device_poll(struct gpu_device *dev, uint32_t max)
         uint32_t events;
         uint32_t replies = drain_replies(dev, max);
         enum sc_status held = drain_events(dev, max, &events);
+        if (dev->endings != GPU_NO_INDEX)
+            endings_finish(dev);
         if (replies == max || events == max)
             return SC_AGAIN;
         /* Ask for a notification, then look once more: whoever published before it saw host_waits

@@ -15,6 +15,7 @@ struct gpu_pending {
     uint64_t call; /* the owner's token; 0: nobody is told (a large one-way message) */
     uint64_t grain;
     uint64_t slab_offset;
+    uint64_t end_after;  /* in the endings list: finished when event_at has come here */
     uint32_t slab_bytes; /* 0: none */
     uint32_t generation;
     uint32_t next_free;
@@ -57,6 +58,7 @@ struct gpu_device {
     uint32_t slots_fresh, slots_free, grains;
     struct gpu_pending *pendings; /* reply_slots */
     uint32_t pending_fresh, pending_free, pending_count;
+    uint32_t endings; /* deactivations that wait for the grains' last events */
 
     char limit[160]; /* gpu_device_limit */
 

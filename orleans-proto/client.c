@@ -1,12 +1,13 @@
 #include "orleans-proto/client.h"
 
 #include "orleans-proto/inflight.h"
+#include "orleans-proto/outgoing.h"
 #include "orleans-proto/preamble.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { CLIENT_KEY_LEN = 32, CLIENT_SENDER_MAX = 64, CLIENT_CLUSTER_MAX = 512, NS_PER_MS = 1000000 };
+enum { CLIENT_KEY_LEN = 32, CLIENT_SENDER_MAX = 64, CLIENT_CLUSTER_MAX = 512 };
 
 #define STOP_INTERFACE "Orleans.ClientObservers.IClientGatewayObserver"
 #define STOP_METHOD    "AFB768FD"
@@ -138,14 +139,6 @@ void orl_client_put_observer_key(const struct orl_client *c, struct wbuf *w, str
     wb_span(w, scope);
 }
 
-static uint64_t deadline_of(const struct orl_client_call *call)
-{
-    uint64_t timeout_ns = (uint64_t)call->timeout_ms * NS_PER_MS;
-    if (timeout_ns == 0 || timeout_ns > UINT64_MAX - 1 - call->now_ns)
-        return UINT64_MAX;
-    return call->now_ns + timeout_ns;
-}
-
 /* The same bytes as orl_message_encode, from parts that were encoded before. */
 static void put_header(struct wbuf *w, const struct orl_client *c,
                        const struct orl_client_call *call)
@@ -192,7 +185,7 @@ enum sc_status orl_client_call_begin(struct orl_client *c, struct wbuf *w,
         .frame_at = frame_at,
         .body_at = w->len,
         .id = c->next_id,
-        .deadline_ns = deadline_of(call),
+        .deadline_ns = orl_deadline_ns(call->now_ns, call->timeout_ms),
         .user = call->user,
         .one_way = call->method->one_way,
     };
@@ -208,18 +201,9 @@ enum sc_status orl_client_call_begin(struct orl_client *c, struct wbuf *w,
 enum sc_status orl_client_call_end(struct orl_client *c, struct orl_call_frame *frame,
                                    uint64_t *id_out)
 {
-    struct wbuf *w = frame->args.w;
-    orl_args_end(&frame->args);
-    enum sc_status st = orl_frame_end(w, frame->frame_at, frame->body_at, &c->limits);
+    enum sc_status st = orl_outgoing_end(frame, &c->calls, &c->limits);
     if (st != SC_OK)
         return st;
-    if (!frame->one_way) {
-        st = orl_inflight_add(&c->calls, frame->id, frame->deadline_ns, frame->user);
-        if (st != SC_OK) {
-            w->len = frame->frame_at;
-            return st;
-        }
-    }
     c->next_id++;
     if (id_out != NULL)
         *id_out = frame->id;

@@ -1,12 +1,13 @@
 #include "orleans-proto/gateway.h"
 
 #include "orleans-proto/inflight.h"
+#include "orleans-proto/outgoing.h"
 #include "orleans-proto/preamble.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { GATEWAY_CLUSTER_MAX = 512, NS_PER_MS = 1000000 };
+enum { GATEWAY_CLUSTER_MAX = 512 };
 
 enum gateway_state { GATEWAY_PREAMBLE, GATEWAY_UP, GATEWAY_OVER, GATEWAY_STATE_COUNT };
 
@@ -85,14 +86,17 @@ static bool has_prefix(struct span text, struct span prefix)
     return text.len >= prefix.len && span_eq(span_of(text.ptr, prefix.len), prefix);
 }
 
-/* Both lie in one preamble, so they fit. */
-static void keep_client(struct orl_gateway *g, struct orl_grain_id id)
+/* By references one part of a preamble can stand for both, so together they may be too long. */
+static bool keep_client(struct orl_gateway *g, struct orl_grain_id id)
 {
+    if (id.type.len > sizeof g->client || id.key.len > sizeof g->client - id.type.len)
+        return false;
     g->client_type_len = (uint16_t)id.type.len;
     g->client_key_len = (uint16_t)id.key.len;
     memcpy(g->client, id.type.ptr, id.type.len);
     if (id.key.len != 0)
         memcpy(g->client + id.type.len, id.key.ptr, id.key.len);
+    return true;
 }
 
 static enum sc_status put_preamble(const struct orl_gateway *g, struct wbuf *w)
@@ -118,14 +122,14 @@ static enum sc_status read_preamble(struct orl_gateway *g, struct span in, size_
         return st;
     if (st == SC_OK)
         st = put_preamble(g, w);
-    if (st == SC_OK && (!has_prefix(p.node.type, span_of_str(ORL_CLIENT_GRAIN_TYPE)) ||
-                        !span_eq(p.cluster_id, span_of(g->cluster, g->cluster_len))))
+    if (st == SC_OK &&
+        (!has_prefix(p.node.type, span_of_str(ORL_CLIENT_GRAIN_TYPE)) ||
+         !span_eq(p.cluster_id, span_of(g->cluster, g->cluster_len)) || !keep_client(g, p.node)))
         st = SC_ERR_REFUSED;
     if (st != SC_OK) {
         enter_state(g, GATEWAY_OVER);
         return st;
     }
-    keep_client(g, p.node);
     enter_state(g, GATEWAY_UP);
     event_out->kind = ORL_GATEWAY_READY;
     event_out->client = orl_gateway_client(g);
@@ -246,14 +250,6 @@ static bool is_own_observer(const struct orl_gateway *g, struct orl_grain_id tar
            target.key.len > client.key.len && target.key.ptr[client.key.len] == '+';
 }
 
-static uint64_t deadline_of(const struct orl_gateway_call *call)
-{
-    uint64_t timeout_ns = (uint64_t)call->timeout_ms * NS_PER_MS;
-    if (timeout_ns == 0 || timeout_ns > UINT64_MAX - 1 - call->now_ns)
-        return UINT64_MAX;
-    return call->now_ns + timeout_ns;
-}
-
 enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
                                       const struct orl_gateway_call *call,
                                       struct orl_call_frame *frame_out)
@@ -285,7 +281,7 @@ enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
         .frame_at = frame_at,
         .body_at = w->len,
         .id = g->next_id,
-        .deadline_ns = deadline_of(call),
+        .deadline_ns = orl_deadline_ns(call->now_ns, call->timeout_ms),
         .user = call->user,
         .one_way = method->one_way,
     };
@@ -302,18 +298,9 @@ enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
 enum sc_status orl_gateway_call_end(struct orl_gateway *g, struct orl_call_frame *frame,
                                     uint64_t *id_out)
 {
-    struct wbuf *w = frame->args.w;
-    orl_args_end(&frame->args);
-    enum sc_status st = orl_frame_end(w, frame->frame_at, frame->body_at, &g->limits);
+    enum sc_status st = orl_outgoing_end(frame, &g->calls, &g->limits);
     if (st != SC_OK)
         return st;
-    if (!frame->one_way) {
-        st = orl_inflight_add(&g->calls, frame->id, frame->deadline_ns, frame->user);
-        if (st != SC_OK) {
-            w->len = frame->frame_at;
-            return st;
-        }
-    }
     g->next_id++;
     if (id_out != NULL)
         *id_out = frame->id;

@@ -156,12 +156,14 @@ bool orl_list_enter(struct orl_reader *r, const struct orl_field *f, uint64_t *c
 {
     if (!orl_reader_enter(r, f))
         return false;
-    /* An empty list has no count; the count is the first field of the others. */
-    struct orl_reader ahead = *r;
-    struct orl_field first;
+    /* The count is the first field, id 0, unless the list is empty. It is only looked at. */
+    struct reader ahead = reader_of(span_of(r->in.ptr + r->pos, r->in.len - r->pos));
+    uint8_t tag = rd_u8(&ahead);
     *count_out = 0;
-    if (orl_reader_next(&ahead, &first) && first.id == 0)
-        *count_out = orl_get_uint(&ahead, &first, 32);
+    if (tag == ORL_WIRE_VARINT << 5)
+        *count_out = orl_varint_read(&ahead);
+    else if (tag == ORL_WIRE_FIXED32 << 5)
+        *count_out = rd_u32le(&ahead);
     return true;
 }
 

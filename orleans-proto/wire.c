@@ -141,10 +141,24 @@ static void read_payload(struct orl_reader *r, struct reader *in, struct orl_fie
     }
 }
 
-/* Reads one tag with its type and payload. Depth, ids and objects to enter are the callers' part;
- * f->id is the delta here. */
+/* Fields that are read once more, for a reference, are paid for: a body can refer to itself often.
+ */
+static bool pay_for_replay(struct orl_reader *r)
+{
+    if (r->work_left == 0) {
+        orl_reader_fail(r, SC_ERR_LIMIT);
+        return false;
+    }
+    r->work_left--;
+    return true;
+}
+
+/* Reads one tag with its type and payload. Depth, ids and objects to enter are the callers' part.
+ */
 static bool read_header(struct orl_reader *r, struct orl_field *f)
 {
+    if (r->replaying != 0 && !pay_for_replay(r))
+        return false;
     struct reader in = {r->in.ptr + r->pos, r->in.len - r->pos, false};
     uint8_t tag = rd_u8(&in);
     *f = (struct orl_field){.wire = (enum orl_wire)(tag >> TAG_WIRE_SHIFT)};
@@ -300,10 +314,6 @@ static bool find_object(struct orl_reader *r, uint32_t number, size_t *pos_out)
     r->replaying++;
     while (r->status == SC_OK) {
         size_t start = r->pos;
-        if (r->work_left == 0)
-            orl_reader_fail(r, SC_ERR_LIMIT);
-        else
-            r->work_left--;
         if (!read_header(r, &f) || f.wire == ORL_WIRE_END || f.wire == ORL_WIRE_END_BASE)
             continue;
         *pos_out = start;

@@ -13,6 +13,7 @@
 #include "sidecar/loop.h"
 #include "sidecar/router.h"
 #include "sidecar/shim_conn.h"
+#include "sidecar/stream.h"
 
 enum {
     DRAIN_LOOK_MS = 5,
@@ -64,7 +65,8 @@ static bool is_drained(const struct app *app)
 {
     struct sc_router_view view;
     sc_router_view(app->router, &view);
-    return view.calls == 0 && sc_shim_is_idle(app->shim);
+    return view.calls == 0 && sc_shim_is_idle(app->shim) &&
+           (app->stream == NULL || sc_stream_idle(app->stream));
 }
 
 static void on_drain_timer(void *user)
@@ -170,7 +172,7 @@ static enum sc_status open_router(struct app *app)
     const struct sc_router_config config = {.calls_max = c->device_reply_slots,
                                             .grains_max = c->device_grains_max,
                                             .deadline_ms = c->call_deadline_ms};
-    const struct sc_router_ops ops = {.on_state = on_router_state};
+    const struct sc_router_ops ops = {.offer = app_offer, .on_state = on_router_state};
     enum sc_status st =
         sc_router_open(app->loop, &config, &ops, app, &app->metrics, &app->log, &app->router);
     if (st != SC_OK)
@@ -259,6 +261,7 @@ static void close_all(struct app *app)
         return;
     sc_http_close(app->http);
     sc_shim_close(app->shim);
+    app_close_link(app);
     sc_router_close(app->router);
     gpu_device_close(app->device);
     sc_unix_listener_close(&app->listener);
@@ -277,8 +280,9 @@ int sc_app_serve(struct sc_config *config, const struct sc_config_input *input)
         .input = input,
         .listener = {.fd = -1, .lock_fd = -1},
         .log = {.fd = STDERR_FILENO, .level = config->log_level, .format = config->log_format}};
-    enum sc_status (*const steps[])(struct app *) = {open_loop,   open_socket, open_http,
-                                                     open_router, open_device, open_shim};
+    enum sc_status (*const steps[])(struct app *) = {open_loop,     open_socket, open_http,
+                                                     open_router,   open_device, app_open_gateway,
+                                                     app_open_silo, open_shim};
     enum sc_status st = SC_OK;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && st == SC_OK; i++)
         st = steps[i](&app);

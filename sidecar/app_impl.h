@@ -6,7 +6,11 @@
 #include "sidecar/metrics.h"
 #include "sidecar/unix_listen.h"
 
+struct sc_event;
+struct sc_gateway;
 struct sc_http_reply;
+struct sc_silo_conn;
+struct sc_stream;
 
 enum app_state {
     APP_STARTING,
@@ -33,9 +37,19 @@ struct app {
     struct sc_unix_listener listener;
     struct sc_shim *shim;
     struct sc_http *http;
+    struct sc_gateway *gateway; /* NULL: not configured */
+    struct sc_silo_conn *silo;  /* NULL: not configured */
+    struct sc_stream *stream;   /* NULL: no silo, or stream.mode off */
 };
 
 /* Answers /livez, /readyz, /startupz and /metrics. */
 bool app_probe(void *user, const char *path, struct sc_http_reply *reply);
+
+/* app_link.c: opening steps, the router's way to the publisher, metrics, and closing in reverse. */
+SC_MUST_USE enum sc_status app_open_gateway(struct app *app);
+SC_MUST_USE enum sc_status app_open_silo(struct app *app);
+SC_MUST_USE enum sc_status app_offer(void *user, const struct sc_event *event);
+void app_write_link(const struct app *app, struct wbuf *out);
+void app_close_link(struct app *app);
 
 #endif

@@ -5,6 +5,7 @@
 #include "sidecar/http.h"
 #include "sidecar/loop.h"
 #include "sidecar/router.h"
+#include "sidecar/silo_conn.h"
 
 static void gather(const struct app *app, struct sc_health *out)
 {
@@ -17,6 +18,9 @@ static void gather(const struct app *app, struct sc_health *out)
                               .device_cause = view.cause,
                               .heartbeat_age_ms = stats.heartbeat_age_ns / 1000000,
                               .heartbeat_max_ms = app->config->device_hang_ms,
+                              .silo_wanted = app->silo != NULL,
+                              .silo_up = app->silo != NULL && sc_silo_conn_up(app->silo),
+                              .silo_cause = app->silo != NULL ? sc_silo_conn_cause(app->silo) : "",
                               .draining = view.draining};
 }
 
@@ -82,6 +86,7 @@ bool app_probe(void *user, const char *path, struct sc_http_reply *reply)
         reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
         sc_metrics_write(&app->metrics, &reply->body);
         write_device(app, &reply->body);
+        app_write_link(app, &reply->body);
     } else {
         return false;
     }

@@ -367,6 +367,50 @@ enum sc_status sc_broker_subscribe(struct sc_broker *b, const struct orl_subscri
     return SC_OK;
 }
 
+static const struct sub *next_match(const struct sub *sub, uint32_t hash, const char *tag,
+                                    struct orl_stream_id id, struct orl_grain_id consumer)
+{
+    while (sub != NULL && !(sub_is_on(sub, hash, tag, id) &&
+                            (consumer.type.len == 0 || orl_grain_id_eq(sub->consumer, consumer))))
+        sub = sub->next_in_bucket;
+    return sub;
+}
+
+/* List of StreamSubscription { 0 Guid, 1 provider, 2 StreamId, 3 GrainId }
+ * (src/Orleans.Streaming/Core/StreamSubscription.cs). */
+void sc_broker_put_subscriptions(const struct sc_broker *b,
+                                 const struct orl_qualified_stream_id *stream,
+                                 struct orl_grain_id consumer, struct wbuf *w)
+{
+    char tag[TAG_LEN];
+    bool known = tag_of(stream, tag) == SC_OK;
+    uint32_t hash = known ? stream_hash(tag, stream->id) : 0;
+    const struct sub *first =
+        known ? next_match(b->buckets[hash % BUCKETS], hash, tag, stream->id, consumer) : NULL;
+    uint32_t count = 0;
+    for (const struct sub *sub = first; sub != NULL;
+         sub = next_match(sub->next_in_bucket, hash, tag, stream->id, consumer))
+        count++;
+    orl_put_tag_named(w, ORL_WIRE_OBJECT, 0,
+                      span_of_str("System.Collections.Generic.List`1[[Orleans.Streams.Core."
+                                  "StreamSubscription,Orleans.Streaming]]"));
+    orl_put_tag(w, ORL_WIRE_OBJECT, 0);
+    orl_put_uint(w, 0, count);
+    uint32_t delta = 1;
+    for (const struct sub *sub = first; sub != NULL;
+         sub = next_match(sub->next_in_bucket, hash, tag, stream->id, consumer)) {
+        orl_put_tag(w, ORL_WIRE_OBJECT, delta);
+        orl_put_guid(w, 0, &sub->id);
+        orl_put_bytes(w, 1, sub->stream.provider);
+        orl_put_stream_id(w, 1, sub->stream.id);
+        orl_put_grain_id(w, 1, sub->consumer);
+        orl_put_end(w);
+        delta = 0;
+    }
+    orl_put_end(w);
+    orl_put_end(w);
+}
+
 /* ---- publishing ---- */
 
 enum sc_status sc_broker_publish(struct sc_broker *b, struct span queue,

@@ -52,6 +52,12 @@ SC_MUST_USE enum sc_status sc_broker_subscribe(struct sc_broker *broker,
 /* By id; nothing when there is none. */
 void sc_broker_unsubscribe(struct sc_broker *broker, const struct orl_guid *id);
 
+/* The answer to GetAllSubscriptions as a response's body: those of a stream that belong to
+ * consumer, or all when its type is empty. */
+void sc_broker_put_subscriptions(const struct sc_broker *broker,
+                                 const struct orl_qualified_stream_id *stream,
+                                 struct orl_grain_id consumer, struct wbuf *w);
+
 /* A call is over: SC_OK, SC_ERR_CLOSED (the client is gone), SC_ERR_DEADLINE or any other. */
 void sc_broker_answered(struct sc_broker *broker, uint64_t token, enum sc_status st);
 

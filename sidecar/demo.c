@@ -129,34 +129,60 @@ static bool ask_listed(struct demo *d, const char *list)
     return true;
 }
 
-/* The three most needed packages, then ever less needed ones. */
+/* Packages to ask about by their rank: the three most needed, then ever less needed ones, while
+ * anybody needs them at all. */
+static bool has_pick(const struct sc_graph *g, const uint32_t *order, uint32_t rank)
+{
+    return rank < g->package_count && g->nodes[order[rank]].edge_count != 0;
+}
+
+static uint32_t next_rank(uint32_t rank)
+{
+    return rank < 2 ? rank + 1 : rank * 3 - 1;
+}
+
 static bool ask_ranked(struct demo *d, const uint32_t *order)
 {
-    uint32_t step = 1;
-    for (uint32_t rank = 0; rank < d->graph.package_count; rank += step) {
-        if (d->graph.nodes[order[rank]].edge_count == 0)
-            break;
+    for (uint32_t rank = 0; has_pick(&d->graph, order, rank); rank = next_rank(rank))
         if (sc_demo_asking_add(&d->asking, order[rank]) != SC_OK)
             return complain("choosing packages", d->asking.error);
-        if (rank >= 2)
-            step = step == 1 ? 3 : step * 3;
-    }
+    return true;
+}
+
+static uint32_t *rank_packages(const struct sc_graph *g)
+{
+    uint32_t *order = malloc((g->package_count + (size_t)1) * sizeof order[0]);
+    if (order == NULL)
+        (void)complain("ranking packages", "out of memory");
+    else
+        sc_graph_rank(g, order);
+    return order;
+}
+
+static bool pick(const struct demo *d)
+{
+    uint32_t *order = rank_packages(&d->graph);
+    if (order == NULL)
+        return false;
+    for (uint32_t rank = 0; has_pick(&d->graph, order, rank); rank = next_rank(rank))
+        printf("%s%.*s", rank != 0 ? "," : "", SPAN_ARG(d->graph.nodes[order[rank]].name));
+    putchar('\n');
+    free(order);
     return true;
 }
 
 static bool ask_all(struct demo *d)
 {
-    uint32_t *order = malloc(d->graph.package_count * sizeof order[0]);
+    uint32_t *order = rank_packages(&d->graph);
     if (order == NULL)
-        return complain("asking", "out of memory");
-    sc_graph_rank(&d->graph, order);
+        return false;
     bool good = d->options.ask != NULL ? ask_listed(d, d->options.ask) : ask_ranked(d, order);
     /* the latency figures are of a package that nobody needs: the call, not the spreading */
     uint32_t quiet_package = order[d->graph.package_count - 1];
     free(order);
-    if (good && (sc_demo_asking_run(&d->asking) != SC_OK ||
-                 sc_demo_asking_latency(&d->asking, quiet_package, d->options.calls) != SC_OK ||
-                 sc_demo_asking_together(&d->asking, d->options.rounds) != SC_OK))
+    if (good && (sc_demo_asking_latency(&d->asking, quiet_package, d->options.calls) != SC_OK ||
+                 sc_demo_asking_together(&d->asking, d->options.rounds) != SC_OK ||
+                 sc_demo_asking_run(&d->asking) != SC_OK))
         good = complain("asking", d->asking.error);
     return good;
 }
@@ -166,6 +192,8 @@ static bool run(struct demo *d)
     const struct sc_demo_options *o = &d->options;
     if (!build_graph(d))
         return false;
+    if (o->pick)
+        return pick(d);
     if (!o->json)
         printf("%s: %u packages, %u virtual names, %u edges\n", o->packages, d->graph.package_count,
                d->graph.node_count - d->graph.package_count, d->graph.edge_count);

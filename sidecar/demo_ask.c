@@ -222,8 +222,8 @@ static void judge(struct sc_demo_asking *a, struct sc_demo_ask *ask)
     if (a->together == 0 || (ask->together == ask->reply.packages && !ask->together_differs))
         return;
     ask->right = false;
-    snprintf(ask->verdict, sizeof ask->verdict, "asked together with others: %u packages",
-             ask->together);
+    snprintf(ask->verdict, sizeof ask->verdict, "asked together with others: %u packages %.150s",
+             ask->together, a->error);
 }
 
 static enum sc_status ask_one(struct sc_demo_asking *a, struct sc_demo_ask *ask)

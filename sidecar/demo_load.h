@@ -11,7 +11,8 @@
 struct sc_demo_pipe;
 struct sc_graph;
 
-enum { SC_DEMO_WAITING_MAX = 1024 };
+/* Questions that may wait for a lane: as many as one client can have in flight. */
+enum { SC_DEMO_WAITING_MAX = 4096 };
 
 struct sc_demo_load {
     struct sc_demo_pipe *pipe; /* the caller sets these three, the rest is zero */

@@ -10,12 +10,14 @@ static const char usage[] =
     "usage: gpu-sidecar demo impact [--socket PATH] [--gateway HOST:PORT]\n"
     "           [--cluster-id ID] [--provider NAME] [--packages FILE|-] [--ask A,B,...]\n"
     "           [--expect FILE] [--calls N] [--rounds N] [--credits N] [--keep] [--json]\n"
+    "       gpu-sidecar demo pick [--packages FILE|-]\n"
     "\n"
     "Makes every package of a Debian system a K-Grain and asks what breaks when one is removed.\n"
+    "pick only prints the packages that impact would ask about, with commas between.\n"
     "\n"
     "  --socket PATH      the daemon's socket (/run/gpu-sidecar/gpu-sidecar.sock)\n"
     "  --gateway H:P      ask as an Orleans client does, and take the events of the stream\n"
-    "  --cluster-id ID    of the gateway (dev)\n"
+    "  --cluster-id ID    of the gateway (default)\n"
     "  --provider NAME    of the streams (gpu)\n"
     "  --packages FILE    package list; - is standard input (/var/lib/dpkg/status)\n"
     "  --ask A,B,...      packages to ask about (the most needed ones and some others)\n"
@@ -94,14 +96,15 @@ static bool parse(struct sc_demo_options *o, int argc, char **argv)
                                          {"json", no_argument, NULL, 'j'},
                                          {NULL, 0, NULL, 0}};
     *o = (struct sc_demo_options){.socket = "/run/gpu-sidecar/gpu-sidecar.sock",
-                                  .cluster_id = "dev",
+                                  .cluster_id = "default",
                                   .provider = "gpu",
                                   .packages = "/var/lib/dpkg/status",
                                   .calls = 1000,
                                   .rounds = 4,
                                   .credits = 4096};
-    if (argc < 2 || strcmp(argv[1], "impact") != 0)
+    if (argc < 2 || (strcmp(argv[1], "impact") != 0 && strcmp(argv[1], "pick") != 0))
         return false;
+    o->pick = argv[1][0] == 'p';
     optind = 2;
     for (int key = 0; (key = getopt_long(argc, argv, "", rows, NULL)) != -1;)
         if (!read_option(o, key))

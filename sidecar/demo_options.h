@@ -10,9 +10,11 @@ struct sc_demo_options {
     const char *socket, *gateway, *cluster_id, *provider, *packages, *ask, *expect;
     uint32_t calls, rounds, credits;
     bool json, keep;
+    bool pick; /* only print what would be asked about */
 };
 
-/* Reads "demo impact --option ..."; false: wrong, and the usage was printed to standard error. */
+/* Reads "demo impact|pick --option ..."; false: wrong, and the usage was printed to standard error.
+ */
 bool sc_demo_options_read(struct sc_demo_options *o, int argc, char **argv);
 
 /* A decimal number from 0 to max. */

@@ -9,6 +9,8 @@
 #define KGRAIN_INTERFACE "gpu.kgrain"
 #define KGRAIN_ASSEMBLY  "Orleans.GpuSidecar"
 #define STREAM_ASSEMBLY  "Orleans.Streaming"
+/* IPubSubRendezvousGrain.GetAllSubscriptions(QualifiedStreamId, GrainId) */
+#define RENDEZVOUS_GET_ALL "7DBE84FA"
 
 enum { NO_CALL = UINT32_MAX, CALLS_FIRST = 16, TEXT_MAX = 512 };
 
@@ -170,13 +172,10 @@ static void on_reply(void *user, const struct sc_reply *reply)
 static bool read_message(const struct orl_gateway_event *event, uint16_t *type_out,
                          struct span *payload_out)
 {
-    struct orl_reader r;
-    struct orl_call call;
+    struct orl_reader r = event->args; /* a copy: the message may have to be served again */
     struct orl_field f;
     int64_t type = -1;
     struct span payload = {0};
-    if (orl_call_open(&event->message, &r, &call) != SC_OK)
-        return false;
     while (orl_reader_next(&r, &f)) {
         if (f.id == 0)
             type = orl_get_int(&r, &f, 32);
@@ -279,14 +278,11 @@ static enum sc_status serve_queue(struct gateway_client *c, const struct orl_gat
     if (!orl_call_is(&event->call, ORL_QUEUE_INTERFACE, ORL_QUEUE_ENQUEUE))
         return refuse(c, event, "System.NotImplementedException",
                       "this gateway's queue grains know Enqueue only");
-    struct orl_reader r;
-    struct orl_call call;
+    struct orl_reader r = event->args;
     struct orl_memory_message m;
     struct wbuf *store = &c->gateway->store;
     wbuf_clear(store);
-    enum sc_status st = orl_call_open(&event->message, &r, &call);
-    if (st == SC_OK)
-        st = orl_enqueue_read(&r, store, &m);
+    enum sc_status st = orl_enqueue_read(&r, store, &m);
     if (st == SC_OK)
         st = sc_broker_publish(c->gateway->broker, event->message.target.key, &m);
     wbuf_clear(store);
@@ -306,20 +302,44 @@ static bool is_own_consumer(const struct gateway_client *c, struct orl_grain_id 
            consumer.key.ptr[client.key.len] == '+';
 }
 
+static enum sc_status serve_get_all(struct gateway_client *c, const struct orl_gateway_event *event)
+{
+    struct orl_reader r = event->args;
+    struct orl_field f;
+    struct orl_qualified_stream_id stream = {0};
+    struct orl_grain_id consumer = {0};
+    while (orl_reader_next(&r, &f)) {
+        if (f.id == 0)
+            stream = orl_get_qualified_stream_id(&r, &f);
+        else if (f.id == 1)
+            consumer = orl_get_grain_id(&r, &f);
+    }
+    if (r.status != SC_OK)
+        return refuse(c, event, "System.ArgumentException", "this is no stream");
+    if (!has_answer(event))
+        return SC_OK;
+    size_t frame_at = 0, body_at = 0;
+    enum sc_status st =
+        orl_reply_begin(out_of(c), &event->reply, ORL_RESPONSE_SUCCESS, &frame_at, &body_at);
+    if (st != SC_OK)
+        return st;
+    sc_broker_put_subscriptions(c->gateway->broker, &stream, consumer, out_of(c));
+    return orl_reply_end(out_of(c), &event->reply, frame_at, body_at);
+}
+
 static enum sc_status serve_rendezvous(struct gateway_client *c,
                                        const struct orl_gateway_event *event)
 {
-    struct orl_reader r;
-    struct orl_call call;
+    struct orl_reader r = event->args;
     struct orl_subscription s;
+    if (orl_call_is(&event->call, ORL_RENDEZVOUS_INTERFACE, RENDEZVOUS_GET_ALL))
+        return serve_get_all(c, event);
     bool add = orl_call_is(&event->call, ORL_RENDEZVOUS_INTERFACE, ORL_RENDEZVOUS_REGISTER);
     if (!add && !orl_call_is(&event->call, ORL_RENDEZVOUS_INTERFACE, ORL_RENDEZVOUS_UNREGISTER))
         return refuse(c, event, "System.NotImplementedException",
-                      "this gateway's rendezvous grains know RegisterConsumer and "
-                      "UnregisterConsumer only");
-    enum sc_status st = orl_call_open(&event->message, &r, &call);
-    if (st == SC_OK)
-        st = orl_subscription_read(&r, &s);
+                      "this gateway's rendezvous grains know RegisterConsumer, "
+                      "UnregisterConsumer and GetAllSubscriptions only");
+    enum sc_status st = orl_subscription_read(&r, &s);
     if (st == SC_OK && add && !is_own_consumer(c, s.consumer))
         return refuse(c, event, "System.ArgumentException",
                       "the consumer is not an observer of this client");
@@ -376,15 +396,12 @@ static enum sc_status serve_manifest(struct gateway_client *c,
                                      const struct orl_gateway_event *event)
 {
     const struct sc_gateway *g = c->gateway;
-    struct orl_reader r;
-    struct orl_call call;
+    struct orl_reader r = event->args;
     int64_t major = 0, minor = 0;
     if (!orl_call_is(&event->call, ORL_MANIFEST_INTERFACE, ORL_MANIFEST_GET_UPDATE))
         return refuse(c, event, "System.NotImplementedException",
                       "the manifest is had by GetClusterManifestUpdate");
-    enum sc_status st = orl_call_open(&event->message, &r, &call);
-    if (st == SC_OK)
-        st = orl_manifest_version_read(&r, &major, &minor);
+    enum sc_status st = orl_manifest_version_read(&r, &major, &minor);
     if (st != SC_OK)
         return refuse(c, event, "System.ArgumentException", "this is no manifest version");
     if (!has_answer(event))

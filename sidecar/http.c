@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,11 +30,20 @@ struct sc_http {
     uint16_t port;
 };
 
+/* Sends the body, or for HEAD only its length. */
+static void send_body(struct evhttp_request *req, int code, const char *reason, struct span body)
+{
+    char length[24];
+    snprintf(length, sizeof length, "%zu", body.len);
+    evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Length", length);
+    if (evhttp_request_get_command(req) != EVHTTP_REQ_HEAD)
+        evbuffer_add(evhttp_request_get_output_buffer(req), body.ptr, body.len);
+    evhttp_send_reply(req, code, reason, NULL);
+}
+
 static void send_text(struct evhttp_request *req, int code, const char *reason, const char *text)
 {
-    struct evbuffer *out = evhttp_request_get_output_buffer(req);
-    evbuffer_add(out, text, strlen(text));
-    evhttp_send_reply(req, code, reason, NULL);
+    send_body(req, code, reason, span_of_str(text));
 }
 
 static void send_reply(struct evhttp_request *req, struct sc_http_reply *reply)
@@ -43,8 +53,8 @@ static void send_reply(struct evhttp_request *req, struct sc_http_reply *reply)
                       reply->content_type != NULL ? reply->content_type
                                                   : "text/plain; charset=utf-8");
     evhttp_add_header(headers, "Cache-Control", "no-store");
-    evbuffer_add(evhttp_request_get_output_buffer(req), reply->body.ptr, reply->body.len);
-    evhttp_send_reply(req, reply->code, reply->code == 200 ? "OK" : "Service Unavailable", NULL);
+    send_body(req, reply->code, reply->code == 200 ? "OK" : "Service Unavailable",
+              wbuf_span(&reply->body));
 }
 
 static void on_request(struct evhttp_request *req, void *arg)

@@ -19,7 +19,7 @@ silo_port=$(free_port) gateway_port=$(free_port)
 start silo "$dir/silo.log" dotnet "$dir/silo/SampleSilo.dll" \
     --SiloPort "$silo_port" --GatewayPort "$gateway_port" --Socket "$dir/sidecar.sock"
 wait_for "$dir/silo.log" "SILO READY"
-"$build/tests/integration/interop_silo" "127.0.0.1:$gateway_port" dev
+"$build/tests/integration/interop_silo" "127.0.0.1:$gateway_port" default
 stop_all
 
 echo "== a .NET client against the built-in gateway"

@@ -1,6 +1,7 @@
 #include "tests/support/daemon.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,27 +27,40 @@ static void die(struct test_daemon *d, const char *what)
     abort();
 }
 
+/* Links, so that one root has the kernels of the product and of the tests. */
+static void link_kernels(struct test_daemon *d, const char *from)
+{
+    DIR *dir = opendir(from);
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char target[TEST_TREE_PATH_BYTES], name[300], path[TEST_TREE_PATH_BYTES];
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(target, sizeof target, "%s/%s", from, entry->d_name);
+        snprintf(name, sizeof name, "kernels/%s", entry->d_name);
+        if (symlink(target, test_tree_path(&d->tree, name, path)) != 0)
+            abort();
+    }
+    if (dir == NULL)
+        abort();
+    closedir(dir);
+}
+
 void test_daemon_init(struct test_daemon *d)
 {
     memset(d, 0, sizeof *d);
     test_tree_init(&d->tree);
     test_tree_path(&d->tree, "s/socket", d->socket);
     test_tree_path(&d->tree, "log", d->log);
-    char yaml[2048];
+    char yaml[2048], kernels[TEST_TREE_PATH_BYTES];
+    if (mkdir(test_tree_path(&d->tree, "kernels", kernels), 0700) != 0)
+        abort();
+    link_kernels(d, SC_SOURCE_DIR "/gpu/kernels");
+    link_kernels(d, SC_SOURCE_DIR "/tests/support/kernels");
     snprintf(yaml, sizeof yaml,
              "socket.path: %s\nhttp.address: \"off\"\nlog.level: debug\n"
-             "kernels: {root: %s/gpu/kernels, include: %s/gpu/engine, cache: %s/cache}\n",
-             d->socket, SC_SOURCE_DIR, SC_SOURCE_DIR, d->tree.path);
-    test_tree_write(&d->tree, "conf.yaml", yaml);
-}
-
-void test_daemon_own_kernels(struct test_daemon *d)
-{
-    char yaml[2048];
-    snprintf(yaml, sizeof yaml,
-             "socket.path: %s\nhttp.address: \"off\"\nlog.level: debug\n"
-             "kernels: {root: %s/kernels, include: %s/gpu/engine, cache: %s/cache}\n",
-             d->socket, d->tree.path, SC_SOURCE_DIR, d->tree.path);
+             "kernels: {root: %s, include: %s/gpu/engine, cache: %s/cache}\n",
+             d->socket, kernels, SC_SOURCE_DIR, d->tree.path);
     test_tree_write(&d->tree, "conf.yaml", yaml);
 }
 

@@ -11,17 +11,14 @@
 #include "tests/support/tree.h"
 
 struct test_daemon {
-    struct test_tree tree; /* conf.yaml, log, s/socket, kernels/ of the test's own */
+    struct test_tree tree; /* conf.yaml, log, s/socket, kernels/, cache/ */
     pid_t pid;
     char socket[TEST_TREE_PATH_BYTES];
     char log[TEST_TREE_PATH_BYTES];
 };
 
-/* Prepares the folder. The kernels are those of the repository. */
+/* Prepares the folder. The kernels are the repository's, and those of tests/support/kernels. */
 void test_daemon_init(struct test_daemon *d);
-
-/* Has the daemon find its kernels in <tree>/kernels, where the test has written them. */
-void test_daemon_own_kernels(struct test_daemon *d);
 
 /* Starts `gpu-sidecar serve` with further flags (NULL-terminated, or NULL). */
 void test_daemon_start(struct test_daemon *d, const char *const *flags);

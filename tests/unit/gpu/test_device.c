@@ -344,6 +344,28 @@ static void test_device_stops_when_asked(void **state)
     close_all(&f);
 }
 
+/* tally emits Threshold; with events held back its deactivation must wait for them, other answers
+ * not. */
+static void test_device_end_of_a_grain_waits_for_its_events(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_with(&f, SC_SOURCE_DIR "/gpu/kernels");
+    uint64_t tally = activate(&f, "tally", 0), echo = activate(&f, "echo", 0);
+    uint64_t add = 5000;
+    f.told.hold_events = true;
+    assert_int_equal(call(&f, tally, 1, span_of(&add, sizeof add)), SC_OK);
+    assert_int_equal(gpu_device_deactivate(f.dev, tally, 9), SC_OK);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(call(&f, echo, 1, (struct span){0}), SC_OK);
+    assert_int_equal(f.told.answers[9], 0);
+    assert_int_equal(f.told.events, 0);
+    f.told.hold_events = false;
+    UNTIL(&f, f.told.answers[9] == 1);
+    assert_true(f.told.events > 0);
+    close_all(&f);
+}
+
 /* Kernel code can write anything into the region. Random slots with the right stamp, some naming a
  * call that is really in flight: nothing is followed, and no call is answered twice. */
 static void test_device_reads_a_hostile_region(void **state)
@@ -414,6 +436,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_kills_a_hung_kernel),
         cmocka_unit_test(test_device_unbuildable_kernel_leaves_others_usable),
         cmocka_unit_test(test_device_stops_when_asked),
+        cmocka_unit_test(test_device_end_of_a_grain_waits_for_its_events),
         cmocka_unit_test(test_device_reads_a_hostile_region),
         cmocka_unit_test(test_device_open_names_a_number_out_of_range),
     };

@@ -605,6 +605,106 @@ static void test_gateway_drops_expired_and_refuses_bodies_that_are_no_calls(void
     pipe_close(&p);
 }
 
+static enum orl_client_event_kind feed_response(struct pipe *p, struct orl_message *m,
+                                                const char *body, size_t len, uint64_t *user)
+{
+    struct orl_client_event cev;
+    size_t used = 0;
+    m->direction = ORL_DIRECTION_RESPONSE;
+    m->body = span_of(body, len);
+    assert_int_equal(orl_message_write(&p->to_client, m, &lim), SC_OK);
+    assert_int_equal(client_event(p, &cev, &used), SC_OK);
+    wbuf_consume(&p->at_client, used);
+    *user = cev.user;
+    return cev.kind;
+}
+
+/* Id 1 is in flight. What is no answer to it must not end it. */
+static void test_only_an_answer_to_the_call_ends_it(void **state)
+{
+    (void)state;
+    static const char busy[] = "\x28\xcd\x40\x05no\x01\x09\xc1\x01\xe0";
+    static const char status[] = "\x28\xcf\x00\x03\xe0";
+    struct pipe p;
+    struct wbuf key;
+    uint64_t user = 0;
+    struct orl_method method = echo_method(false);
+    pipe_open(&p, "dev", "dev");
+    pipe_handshake(&p);
+    wbuf_init(&key, 128);
+    orl_client_put_observer_key(p.c, &key, span_of_str("o"));
+    assert_int_equal(call_text(p.c, &p.to_gateway, &method, 42, 1000, 0, "x"), SC_OK);
+    struct orl_message m = {.id = 1, .sender = echo_k};
+
+    /* A rejection of an answer that an observer of ours gave, under the same id. */
+    m.target = (struct orl_grain_id){span_of_str("sys.client"), wbuf_span(&key)};
+    m.response_type = ORL_RESPONSE_REJECTION;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_STRAY);
+    m.target = orl_client_grain_id(p.c);
+    m.id = 2;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_STRAY);
+    m.id = 1;
+    m.response_type = ORL_RESPONSE_STATUS;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(feed_response(&p, &m, status, sizeof status - 1, &user),
+                         ORL_CLIENT_STATUS);
+        assert_int_equal(user, 42);
+    }
+    assert_int_equal(orl_client_calls(p.c), 1);
+    m.response_type = ORL_RESPONSE_REJECTION;
+    assert_int_equal(feed_response(&p, &m, busy, 6, &user), ORL_CLIENT_GARBLED);
+    assert_int_equal(user, 42);
+    assert_int_equal(orl_client_calls(p.c), 0);
+
+    assert_int_equal(call_text(p.c, &p.to_gateway, &method, 43, 1000, 0, "x"), SC_OK);
+    m.id = 2;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_RESPONSE);
+    assert_int_equal(user, 43);
+    assert_int_equal(call_text(p.c, &p.to_gateway, &method, 44, 1000, 0, "x"), SC_OK);
+    assert_true(orl_client_forget(p.c, 3, &user));
+    assert_int_equal(user, 44);
+    m.id = 3;
+    assert_int_equal(feed_response(&p, &m, busy, sizeof busy - 1, &user), ORL_CLIENT_STRAY);
+    wbuf_fini(&key);
+    pipe_close(&p);
+}
+
+/* A grain type of 700 bytes, and a key that refers to it: 1400 bytes out of a legal preamble. */
+static void test_gateway_refuses_an_identity_that_references_make_too_long(void **state)
+{
+    (void)state;
+    struct orl_gateway *g = open_gateway("dev");
+    struct orl_gateway_event ev;
+    struct wbuf in;
+    struct wbuf out;
+    char type[700];
+    size_t used = 0;
+    memset(type, 'x', sizeof type);
+    memcpy(type, "sys.client", 10);
+    wbuf_init(&in, 2048);
+    wbuf_init(&out, 2048);
+    wb_u32le(&in, 0);
+    orl_put_tag(&in, ORL_WIRE_OBJECT, 0);                   /* object 1 */
+    orl_put_uint(&in, 0, 1);                                /* 2 */
+    orl_put_tag(&in, ORL_WIRE_OBJECT, 1);                   /* 3: grain id */
+    orl_put_grain_type(&in, 0, span_of(type, sizeof type)); /* 4, 5, hash 6, bytes 7 */
+    orl_put_tag(&in, ORL_WIRE_OBJECT, 1);
+    orl_put_tag(&in, ORL_WIRE_REF, 1);
+    orl_put_varint(&in, 7);
+    orl_put_end(&in);
+    orl_put_end(&in);
+    orl_put_bytes(&in, 2, span_of_str("dev"));
+    orl_put_end(&in);
+    in.ptr[0] = (uint8_t)(in.len - 4);
+    in.ptr[1] = (uint8_t)((in.len - 4) >> 8);
+    assert_int_equal(orl_gateway_next(g, wbuf_span(&in), &used, &out, &ev), SC_ERR_REFUSED);
+    assert_true(out.len > 0);
+    assert_false(orl_gateway_ready(g));
+    wbuf_fini(&in);
+    wbuf_fini(&out);
+    orl_gateway_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +720,8 @@ int main(void)
         cmocka_unit_test(test_client_takes_a_call_back_when_the_buffer_is_full),
         cmocka_unit_test(test_client_reads_every_recorded_silo),
         cmocka_unit_test(test_gateway_reads_every_recorded_client),
+        cmocka_unit_test(test_only_an_answer_to_the_call_ends_it),
+        cmocka_unit_test(test_gateway_refuses_an_identity_that_references_make_too_long),
         cmocka_unit_test(test_gateway_drops_expired_and_refuses_bodies_that_are_no_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

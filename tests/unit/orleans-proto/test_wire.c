@@ -415,6 +415,40 @@ static void test_reader_bounds_the_work_of_references(void **state)
     wbuf_fini(&w);
 }
 
+/* Entering an object by reference reads its fields once more, each time. */
+static void test_reader_bounds_the_work_of_entered_references(void **state)
+{
+    (void)state;
+    enum { FIELDS = 3000 };
+    struct wbuf w;
+    struct orl_reader r;
+    struct orl_field f;
+    struct orl_field in;
+    uint64_t visits = 0;
+    wbuf_init(&w, 1 << 20);
+    orl_put_tag(&w, ORL_WIRE_OBJECT, 0);
+    orl_put_tag(&w, ORL_WIRE_OBJECT, 0); /* object 2 */
+    for (int i = 0; i < FIELDS; i++)
+        orl_put_bool(&w, 0, true);
+    orl_put_end(&w);
+    for (int i = 0; i < FIELDS; i++) {
+        orl_put_tag(&w, ORL_WIRE_REF, 0);
+        orl_put_varint(&w, 2);
+    }
+    orl_put_end(&w);
+    orl_reader_init(&r, wbuf_span(&w));
+    r.work_left = 100000;
+    assert_true(orl_reader_next(&r, &f) && orl_reader_enter(&r, &f));
+    while (orl_reader_next(&r, &f)) {
+        if (orl_reader_enter(&r, &f))
+            while (orl_reader_next(&r, &in))
+                visits++;
+    }
+    assert_int_equal(r.status, SC_ERR_LIMIT);
+    assert_true(visits > FIELDS && visits <= FIELDS + 100000);
+    wbuf_fini(&w);
+}
+
 static enum sc_status walk_depth(int depth)
 {
     struct wbuf w;
@@ -537,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_reader_follows_references_to_strings_and_objects),
         cmocka_unit_test(test_reader_resolves_every_object_of_a_large_body),
         cmocka_unit_test(test_reader_bounds_the_work_of_references),
+        cmocka_unit_test(test_reader_bounds_the_work_of_entered_references),
         cmocka_unit_test(test_reader_refuses_deeper_than_its_limit),
         cmocka_unit_test(test_reader_refuses_references_and_ends_that_point_nowhere),
         cmocka_unit_test(test_reader_numbers_type_names_across_header_and_body),

@@ -118,7 +118,7 @@ static void peer_take(struct peer *p)
 /* Writes and reads what can be at once. */
 static void peer_turn(struct peer *p, bool reads)
 {
-    uint8_t buffer[4096];
+    static uint8_t buffer[256 << 10];
     size_t n = p->chunk != 0 && p->chunk < p->out.len ? p->chunk : p->out.len;
     ssize_t sent = n == 0 ? 0 : send(p->fd, p->out.ptr, n, MSG_NOSIGNAL);
     if (sent > 0)

@@ -10,7 +10,7 @@ using Orleans.Runtime;
 using Orleans.Streams;
 using Sample;
 
-// SampleClient [--GatewayPort 30000] [--ClusterId dev] [--ServiceId dev] [--EventSeconds 10] package...
+// SampleClient [--GatewayPort 30000] [--ClusterId default] [--ServiceId default] [--EventSeconds 10] package...
 //
 // Asks for each package what breaks without it, of a silo or of the daemon's own gateway. Exits with
 // 0 when every question was answered and as many events came as the answer says, else with 1.
@@ -29,8 +29,8 @@ builder.Logging.SetMinimumLevel(LogLevel.Warning);
 builder.UseOrleansClient(client => client
     .UseLocalhostClustering(
         configuration.GetValue("GatewayPort", 30000),
-        configuration.GetValue("ServiceId", "dev")!,
-        configuration.GetValue("ClusterId", "dev")!)
+        configuration.GetValue("ServiceId", "default")!,
+        configuration.GetValue("ClusterId", "default")!)
     .AddMemoryStreams("StreamProvider"));
 
 using var host = builder.Build();
