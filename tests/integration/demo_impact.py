@@ -2,16 +2,24 @@
 """The demo against a daemon of this build on the CPU device, compared with the oracle.
 
 Usage: demo_impact.py GPU_SIDECAR SOURCE_ROOT PACKAGES
-Runs it twice on one daemon: the second run finds the grains that the first one left. Exit code 77:
+Runs it twice on one daemon, over the socket and then as an Orleans client through the built-in
+gateway with the events of the stream; the second run finds the grains that the first one left. Exit code 77:
 this machine has no C compiler for the kernels.
 """
 import json
 import pathlib
 import shutil
+import socket as sockets
 import subprocess
 import sys
 import tempfile
 import time
+
+
+def free_port():
+    with sockets.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def wait_for(socket, daemon):
@@ -33,10 +41,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         socket = folder / "gpu-sidecar.sock"
+        gateway = f"127.0.0.1:{free_port()}"
         daemon = subprocess.Popen([
             sidecar, "serve", f"--socket.path={socket}", "--http.address=off",
             f"--kernels.root={root}/gpu/kernels", f"--kernels.include={root}/gpu/engine",
-            f"--kernels.cache={folder}/cache", "--device.blocks=2"])
+            f"--kernels.cache={folder}/cache", "--device.blocks=2",
+            "--stream.mode=memory", f"--silo.endpoint={gateway}", f"--gateway.listen={gateway}",
+            "--silo.cluster_id=demo", "--gateway.cluster_id=demo"])
         try:
             wait_for(socket, daemon)
             demo = [sidecar, "demo"]
@@ -46,7 +57,8 @@ def main():
             with expected.open("w") as out:
                 subprocess.run([sys.executable, root / "tests/support/impact_oracle.py", packages,
                                 names], check=True, stdout=out)
-            for extra in (["--keep"], ["--credits", "2"]):
+            for extra in (["--keep"], ["--credits", "2", "--gateway", gateway,
+                                      "--cluster-id", "demo"]):
                 result = subprocess.run(
                     demo + ["impact", "--socket", socket, "--packages", packages, "--ask", names,
                             "--expect", expected, "--calls", "50", "--rounds", "20", "--json"] +
