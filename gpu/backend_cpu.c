@@ -72,11 +72,11 @@ static void park_on_doorbell(struct gpu_cpu *cpu, struct eng_block *b, uint32_t 
 {
     struct gpu_control *c = cpu->eng.control;
     uint32_t bell = __atomic_load_n(&c->host.doorbell, __ATOMIC_ACQUIRE);
-    __atomic_store_n(&c->device.parked, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->wait.parked, 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!submission_waits(&cpu->eng, b) && !eng_stopped(&cpu->eng))
         futex_wait(&c->host.doorbell, bell, ms, 0);
-    __atomic_store_n(&c->device.parked, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->wait.parked, 0, __ATOMIC_RELAXED);
 }
 
 static void park_on_work(struct gpu_cpu *cpu, uint32_t ms)
