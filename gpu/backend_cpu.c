@@ -5,6 +5,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -107,6 +108,9 @@ static void idle_block(struct gpu_cpu *cpu, struct eng_block *b, uint64_t *idle_
     eng_pause();
     if (*idle_turns % SPINS_PER_CLOCK != 0)
         return;
+    /* With more threads than cores the one that would give this block work may be waiting for this
+     * very core. */
+    sched_yield();
     if (sc_clock_mono_ns() - *idle_since_ns < (uint64_t)cpu->region->spin_us * 1000)
         return;
     uint32_t ms = b->held != 0 ? HELD_MS : PARK_MS;
