@@ -1,5 +1,6 @@
 /* A small Orleans client that blocks: calls K-Grains and listens to memory streams over any
- * gateway, ours or a silo's. Owns its loop; for the demo command and for tests. One thread. */
+ * gateway, ours or a silo's. Owns its loop, which turns only inside these functions: a program that
+ * stays away for long is dropped by its gateway. For the demo command and for tests. One thread. */
 #ifndef SIDECAR_CONSUMER_H
 #define SIDECAR_CONSUMER_H
 

@@ -2,7 +2,10 @@
  * link one batch a stream at a time (so a stream keeps its order), tries again while the silo is
  * away, and holds the device back at a bound. An event that was accepted here is published at least
  * once, or counted as lost when the daemon itself stops before the silo came back. Loop thread
- * only. */
+ * only.
+ *
+ * A stream that the silo keeps refusing holds up no other one, until what waits for it fills the
+ * backlog: then all are held back, since an accepted event is never dropped. */
 #ifndef SIDECAR_STREAM_H
 #define SIDECAR_STREAM_H
 

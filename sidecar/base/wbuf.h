@@ -30,7 +30,7 @@ void wbuf_consume(struct wbuf *w, size_t n);
 
 static inline uint8_t *wbuf_reserve(struct wbuf *w, size_t n)
 {
-    if (!w->failed && n <= w->cap - w->len)
+    if (!w->failed && w->ptr != NULL && n <= w->cap - w->len)
         return w->ptr + w->len;
     return wbuf_reserve_slow(w, n);
 }

@@ -299,10 +299,10 @@ def check_pod(c, program, r, config, names):
 
 
 SETS = {
-    "default": (check_default, {"clusterId": "dev", "shutdownSeconds": 30}),
+    "default": (check_default, {"clusterId": "default", "shutdownSeconds": 30}),
     "gpu": (check_gpu, {"clusterId": "prod-eu", "shutdownSeconds": 30}),
-    "kernels-configmap": (check_kernels_configmap, {"clusterId": "dev", "shutdownSeconds": 30}),
-    "image-volume": (check_image_volume, {"clusterId": "dev", "shutdownSeconds": 90}),
+    "kernels-configmap": (check_kernels_configmap, {"clusterId": "default", "shutdownSeconds": 30}),
+    "image-volume": (check_image_volume, {"clusterId": "default", "shutdownSeconds": 90}),
 }
 
 

@@ -51,7 +51,8 @@ static inline struct span capture_read(const char *name)
 {
     char path[1024];
     size_t len = 0;
-    snprintf(path, sizeof path, "%s/captures/%s", TEST_DATA_DIR, name);
+    int n = snprintf(path, sizeof path, "%s/captures/%s", TEST_DATA_DIR, name);
+    assert_true(n > 0 && (size_t)n < sizeof path);
     uint8_t *data = test_file_read(path, &len);
     assert_non_null(data);
     return span_of(data, len);

@@ -93,6 +93,17 @@ public sealed class ConnectionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Requests_are_sent_in_the_order_asked_also_when_credits_are_short()
+    {
+        _daemon = new FakeDaemon(_folder.Socket("d")) { Credits = 2 };
+        var connection = Connect(o => o.OutputBufferBytes = 4096);
+        var grain = await connection.ActivateAsync("echo", "k", 0, default, null, default);
+        var calls = Enumerable.Range(0, 3000).Select(i => connection.CallAsync(grain, FakeDaemon.Echo, BitConverter.GetBytes(i), null, default)).ToList();
+        await Task.WhenAll(calls);
+        Assert.Equal(Enumerable.Range(0, 3000), Daemon.Calls.Select(static payload => BitConverter.ToInt32(payload)));
+    }
+
+    [Fact]
     public async Task A_call_taken_back_is_cancelled_in_the_daemon_and_its_credit_comes_back()
     {
         _daemon = new FakeDaemon(_folder.Socket("d")) { Credits = 1 };

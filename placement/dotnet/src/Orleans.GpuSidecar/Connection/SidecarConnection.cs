@@ -12,7 +12,7 @@ namespace Orleans.GpuSidecar;
 /// Keeps a session with the daemon open from the silo's start to its end and sends requests over
 /// the session of the moment.
 /// </summary>
-internal sealed partial class SidecarConnection : IGpuSidecarConnection, ILifecycleParticipant<ISiloLifecycle>, IAsyncDisposable
+internal sealed partial class SidecarConnection : IGpuSidecarConnection, ILifecycleParticipant<ISiloLifecycle>, IAsyncDisposable, IDisposable
 {
     private static readonly string ClientName = $"Orleans.GpuSidecar/{typeof(SidecarConnection).Assembly.GetName().Version?.ToString(3)}";
 
@@ -69,6 +69,8 @@ internal sealed partial class SidecarConnection : IGpuSidecarConnection, ILifecy
     }
 
     public ValueTask DisposeAsync() => new(StopAsync());
+
+    public void Dispose() => _stopping.Cancel();
 
     public async Task<KGrainHandle> ActivateAsync(string kernel, string key, int stateBytes, ReadOnlyMemory<byte> init, TimeSpan? deadline, CancellationToken cancellationToken)
     {

@@ -19,6 +19,12 @@ internal sealed class SidecarSession : IAsyncDisposable
     private readonly Socket _socket;
     private readonly PipeReader _input;
     private readonly Pipe _output;
+
+    /// <summary>
+    /// Held while a request waits for its credit and is written: whoever asked first is sent first.
+    /// What must not wait for credits, CANCEL and GOODBYE, takes the write gate alone.
+    /// </summary>
+    private readonly SemaphoreSlim _order = new(1, 1);
     private readonly SemaphoreSlim _writeGate = new(1, 1);
     private readonly ConcurrentDictionary<ulong, PendingRequest> _pending = new();
     private readonly CancellationTokenSource _closed = new();
@@ -95,22 +101,31 @@ internal sealed class SidecarSession : IAsyncDisposable
         where TFrame : struct, IClientFrame
     {
         CheckSize(frame, target);
-        await EnterAsync(_credits, target, deadline, cancellationToken).ConfigureAwait(false);
-        var id = Interlocked.Increment(ref _lastId);
         var pending = new PendingRequest();
-        _pending[id] = pending;
+        ulong id;
+        await EnterAsync(_order, target, deadline, cancellationToken).ConfigureAwait(false);
         try
         {
-            await WriteAsync(frame, id, target, deadline, cancellationToken).ConfigureAwait(false);
-        }
-        catch
-        {
-            if (_pending.TryRemove(id, out _))
+            await EnterAsync(_credits, target, deadline, cancellationToken).ConfigureAwait(false);
+            id = ++_lastId;
+            _pending[id] = pending;
+            try
             {
-                _credits.Release();
+                await WriteAsync(frame, id, target, deadline, cancellationToken).ConfigureAwait(false);
             }
+            catch
+            {
+                if (_pending.TryRemove(id, out _))
+                {
+                    _credits.Release();
+                }
 
-            throw;
+                throw;
+            }
+        }
+        finally
+        {
+            _order.Release();
         }
 
         if (IsClosed && _pending.TryRemove(id, out _))
@@ -142,12 +157,20 @@ internal sealed class SidecarSession : IAsyncDisposable
         };
     }
 
-    /// <summary>Sends a frame that has no answer; ends when it is in the output buffer and that has room.</summary>
-    public Task PostAsync<TFrame>(TFrame frame, RequestTarget target, Deadline deadline, CancellationToken cancellationToken)
+    /// <summary>Sends a frame that has no answer, after the requests before it; ends when it is in the output buffer.</summary>
+    public async Task PostAsync<TFrame>(TFrame frame, RequestTarget target, Deadline deadline, CancellationToken cancellationToken)
         where TFrame : struct, IClientFrame
     {
         CheckSize(frame, target);
-        return WriteAsync(frame, id: 0, target, deadline, cancellationToken);
+        await EnterAsync(_order, target, deadline, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await WriteAsync(frame, id: 0, target, deadline, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            _order.Release();
+        }
     }
 
     /// <summary>Says goodbye and gives the daemon a moment to finish what is in flight.</summary>
@@ -336,7 +359,7 @@ internal sealed class SidecarSession : IAsyncDisposable
     {
         try
         {
-            await PostAsync(new CancelFrame(id), new RequestTarget("cancel"), Deadline.After(TimeSpan.FromSeconds(10)), CancellationToken.None).ConfigureAwait(false);
+            await WriteAsync(new CancelFrame(id), id: 0, new RequestTarget("cancel"), Deadline.After(TimeSpan.FromSeconds(10)), CancellationToken.None).ConfigureAwait(false);
         }
         catch (GpuSidecarException)
         {

@@ -40,6 +40,8 @@ internal sealed class FakeDaemon : IAsyncDisposable
 
     public ConcurrentQueue<string> Received { get; } = new();
 
+    public ConcurrentQueue<byte[]> Calls { get; } = new();
+
     public ConcurrentQueue<byte[]> Sends { get; } = new();
 
     public ConcurrentQueue<byte[]> Inits { get; } = new();
@@ -280,6 +282,7 @@ internal sealed class FakeDaemon : IAsyncDisposable
             return;
         }
 
+        Calls.Enqueue(payload);
         switch (type)
         {
             case Echo:
