@@ -432,6 +432,35 @@ static void test_probes_and_metrics(void **state)
     sc_client_close(&c);
 }
 
+static void test_every_option_is_documented(void **state)
+{
+    (void)state;
+    CHECKS("docs/operations.md has a row for each option, with its default");
+    FILE *help = popen(SC_DAEMON " help options", "r");
+    FILE *doc = fopen(SC_SOURCE_DIR "/docs/operations.md", "r");
+    static char text[65536];
+    char line[512], name[64], initial[128], row[256];
+    unsigned count = 0;
+    assert_true(help != NULL && doc != NULL);
+    text[fread(text, 1, sizeof text - 1, doc)] = '\0';
+    fclose(doc);
+    while (fgets(line, sizeof line, help) != NULL) {
+        const char *at = strstr(line, "(default ");
+        if (at == NULL || sscanf(line, " --%63s", name) != 1 ||
+            sscanf(at, "(default %127[^,)]", initial) != 1)
+            continue;
+        if (strcmp(initial, "empty") == 0)
+            snprintf(row, sizeof row, "| `%s` |  |", name);
+        else
+            snprintf(row, sizeof row, "| `%s` | `%s` |", name, initial);
+        if (strstr(text, row) == NULL)
+            fail_msg("docs/operations.md lacks: %s", row);
+        count++;
+    }
+    assert_true(count > 40);
+    assert_int_equal(pclose(help), 0);
+}
+
 /* Output of a command of the program, and its exit code. */
 static int run_command(const char *arguments, char *out, size_t cap)
 {
@@ -501,6 +530,7 @@ int main(void)
         T(test_reload_takes_all_or_nothing),
         T(test_probes_and_metrics),
         T(test_command_line),
+        T(test_every_option_is_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
