@@ -7,6 +7,10 @@
 #include "sidecar/router.h"
 #include "sidecar/silo_conn.h"
 
+/* A hung kernel takes the device down after device.hang_ms. An idle device that is starved of its
+ * core is given longer, here and by its supervision, which gives it up at ten times that. */
+enum { HEARTBEAT_FACTOR = 5 };
+
 static void gather(const struct app *app, struct sc_health *out)
 {
     struct sc_router_view view;
@@ -17,7 +21,8 @@ static void gather(const struct app *app, struct sc_health *out)
                               .device_ready = gpu_device_state(app->device) == GPU_DEVICE_READY,
                               .device_cause = view.cause,
                               .heartbeat_age_ms = stats.heartbeat_age_ns / 1000000,
-                              .heartbeat_max_ms = app->config->device_hang_ms,
+                              .heartbeat_max_ms =
+                                  HEARTBEAT_FACTOR * (uint64_t)app->config->device_hang_ms,
                               .silo_wanted = app->silo != NULL,
                               .silo_up = app->silo != NULL && sc_silo_conn_up(app->silo),
                               .silo_cause = app->silo != NULL ? sc_silo_conn_cause(app->silo) : "",

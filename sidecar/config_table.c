@@ -103,7 +103,7 @@ const struct sc_option sc_options[] = {
         "events of one stream published in one message"),
     SIZE("stream.backlog_bytes", stream_backlog_bytes, "64MiB", 64 * KIB, 64 * GIB, STAYS,
          "events waiting for the silo before kernels that emit are held back"),
-    NUM("stream.retry_ms", stream_retry_ms, "500", "ms", 1, 600000, STAYS,
+    NUM("stream.retry_ms", stream_retry_ms, "500", "ms", 1, 10000, STAYS,
         "pause before a refused batch is published again"),
 
     STR("gateway.listen", gateway_listen, "", 0, 255,
@@ -112,8 +112,8 @@ const struct sc_option sc_options[] = {
         "the cluster id clients must name"),
     NUM("gateway.clients_max", gateway_clients_max, "256", "clients", 1, 65536, STAYS,
         "clients at the same time"),
-    SIZE("gateway.output_max_bytes", gateway_output_max_bytes, "64MiB", 64 * KIB, 4 * GIB, STAYS,
-         "a client that leaves more than this unread is dropped"),
+    SIZE("gateway.output_max_bytes", gateway_output_max_bytes, "64MiB", 64 * KIB, 4 * GIB - 1,
+         STAYS, "a client that leaves more than this unread is dropped"),
 };
 
 const uint32_t sc_option_count = sizeof sc_options / sizeof sc_options[0];

@@ -92,12 +92,33 @@ static enum sc_status set_number(void *field, const struct sc_option *o, struct 
     return SC_OK;
 }
 
+/* Without control characters, line and paragraph separators and byte order marks, all of which YAML
+ * could not hold as they are. */
+static bool is_printable(struct span text)
+{
+    static const struct {
+        uint8_t lead, second, third_min, third_max;
+    } refused[] = {{0xe2, 0x80, 0xa8, 0xa9}, {0xef, 0xbb, 0xbf, 0xbf}, {0xef, 0xbf, 0xbe, 0xbf}};
+    for (size_t i = 0; i < text.len; i++) {
+        const uint8_t *c = text.ptr + i;
+        size_t left = text.len - i;
+        if (*c < 0x20 || *c == 0x7f || (left > 1 && *c == 0xc2 && c[1] < 0xa0))
+            return false;
+        for (size_t j = 0; j < sizeof refused / sizeof refused[0] && left > 2; j++)
+            if (*c == refused[j].lead && c[1] == refused[j].second &&
+                c[2] >= refused[j].third_min && c[2] <= refused[j].third_max)
+                return false;
+    }
+    return true;
+}
+
 static enum sc_status set_string(void *field, const struct sc_option *o, struct span text,
                                  char *why)
 {
-    if (text.len < o->min || text.len > o->max || memchr(text.ptr, 0, text.len) != NULL) {
-        snprintf(why, WHY_BYTES, "must be text of %" PRIu64 " to %" PRIu64 " bytes", o->min,
-                 o->max);
+    if (text.len < o->min || text.len > o->max || !is_printable(text)) {
+        snprintf(why, WHY_BYTES,
+                 "must be text of %" PRIu64 " to %" PRIu64 " bytes without control characters",
+                 o->min, o->max);
         return SC_ERR_CONFIG;
     }
     char *copy = strndup(text.len != 0 ? (const char *)text.ptr : "", text.len);
@@ -199,8 +220,6 @@ static void write_string(const char *text, struct wbuf *out)
     for (const char *c = text; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\')
             wb_printf(out, "\\%c", *c);
-        else if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            wb_printf(out, "\\x%02x", (unsigned char)*c);
         else
             wb_u8(out, (uint8_t)*c);
     }

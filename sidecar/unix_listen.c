@@ -37,13 +37,11 @@ static enum sc_status check_folder(const char *path, uint32_t mode, const struct
         if (chmod(folder, folder_mode) == 0)
             return SC_OK;
     } else if (errno == EEXIST && stat(folder, &st) == 0 && S_ISDIR(st.st_mode)) {
-        if ((st.st_mode & S_IWOTH) == 0 || (st.st_mode & S_ISVTX) != 0)
-            return SC_OK;
-        SC_ERROR(log,
-                 "socket %s not opened: everyone may write to folder %s; give the socket a folder "
-                 "of its own, the daemon makes it",
-                 path, folder);
-        return SC_ERR_CONFIG;
+        /* Kubernetes makes its empty folders so, for the containers of one pod. */
+        if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
+            SC_WARN(log, "socket %s may be replaced by others: everyone may write to folder %s",
+                    path, folder);
+        return SC_OK;
     }
     SC_ERROR(log, "socket %s not opened: folder %s: %s", path, folder, strerror(errno));
     return SC_ERR_SYSTEM;

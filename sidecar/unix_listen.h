@@ -20,8 +20,8 @@ struct sc_unix_listener {
 
 /* Makes the folder if it is missing (0700, or 0750 when mode lets the group in), takes the lock,
  * removes a stale socket, binds, sets the mode, listens. SC_ERR_SYSTEM: cannot, e.g. another daemon
- * serves the path, or no permission; SC_ERR_CONFIG: everyone may write to the folder. Logged in one
- * line. */
+ * serves the path, or no permission; SC_ERR_CONFIG: the path is too long. Logged in one line. A
+ * folder that everyone may write to is a warning. */
 SC_MUST_USE enum sc_status sc_unix_listen(const char *path, uint32_t mode, const struct sc_log *log,
                                           struct sc_unix_listener *listener_out);
 

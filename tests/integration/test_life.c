@@ -137,11 +137,8 @@ static void test_socket_folder_must_be_usable(void **state)
     (void)state;
     char folder[TEST_TREE_PATH_BYTES], flag[TEST_TREE_PATH_BYTES + 32];
     struct stat st;
-    CHECKS("a folder everyone may write to is refused, code 2");
     test_tree_write(&d.tree, "open/x", "");
-    assert_int_equal(chmod(test_tree_path(&d.tree, "open", folder), 0777), 0);
-    snprintf(flag, sizeof flag, "--socket.path=%s/socket", folder);
-    expect_refused((const char *const[]){flag, NULL}, 2, "everyone may write");
+    test_tree_path(&d.tree, "open", folder);
     CHECKS("a folder that is no folder is an error, code 1");
     snprintf(flag, sizeof flag, "--socket.path=%s/x/socket", folder);
     expect_refused((const char *const[]){flag, NULL}, 1, "not opened");
@@ -158,6 +155,56 @@ static void test_socket_folder_must_be_usable(void **state)
     expect_refused(NULL, 1, "no socket is there");
     assert_int_equal(stat(d.socket, &st), 0);
     assert_true(S_ISREG(st.st_mode) && st.st_size == 8);
+}
+
+static void test_folder_of_a_pod_is_used_with_a_warning(void **state)
+{
+    (void)state;
+    char folder[TEST_TREE_PATH_BYTES];
+    struct sc_client c;
+    CHECKS("a folder everyone may write to, as Kubernetes makes them, is a warning");
+    test_tree_write(&d.tree, "s/x", "");
+    assert_int_equal(chmod(test_tree_path(&d.tree, "s", folder), 0777), 0);
+    test_daemon_start(&d, NULL);
+    test_daemon_connect(&d, &c);
+    assert_true(test_daemon_logged(&d, "everyone may write to folder", 0));
+    sc_client_close(&c);
+}
+
+static void test_bad_addresses_are_one_line(void **state)
+{
+    (void)state;
+    CHECKS("an endpoint that does not parse is one line, code 2");
+    expect_refused((const char *const[]){"--silo.endpoint=nonsense", NULL}, 2, "nonsense");
+    expect_refused((const char *const[]){"--gateway.listen=nonsense", NULL}, 2, "nonsense");
+    expect_refused((const char *const[]){"--http.address=nonsense", NULL}, 2, "nonsense");
+    CHECKS("a gateway port in use is one line, code 1");
+    struct sc_client c;
+    char flag[64], other_socket[64];
+    snprintf(flag, sizeof flag, "--gateway.listen=127.0.0.1:%u", test_free_port());
+    snprintf(other_socket, sizeof other_socket, "--socket.path=%.40s/s/o", d.tree.path);
+    test_daemon_start(&d, (const char *const[]){flag, NULL});
+    test_daemon_connect(&d, &c);
+    expect_refused((const char *const[]){flag, other_socket, NULL}, 1, "127.0.0.1");
+    sc_client_close(&c);
+}
+
+static void test_silo_that_is_away_keeps_it_from_being_ready(void **state)
+{
+    (void)state;
+    struct sc_client c;
+    char http[64], silo[64], body[4096];
+    unsigned port = test_free_port();
+    snprintf(http, sizeof http, "--http.address=127.0.0.1:%u", port);
+    snprintf(silo, sizeof silo, "--silo.endpoint=127.0.0.1:%u", test_free_port());
+    CHECKS("with silo.endpoint set and no silo there, /readyz names the silo; calls work");
+    test_daemon_start(&d, (const char *const[]){http, silo, NULL});
+    test_daemon_connect(&d, &c);
+    expect_echo(&c);
+    assert_int_equal(test_http_get(port, "GET /readyz", body, sizeof body), 503);
+    assert_non_null(strstr(body, "not ok silo: "));
+    assert_int_equal(test_http_get(port, "GET /startupz", body, sizeof body), 200);
+    sc_client_close(&c);
 }
 
 static void test_stale_socket_of_a_killed_daemon_is_replaced(void **state)
@@ -385,6 +432,35 @@ static void test_probes_and_metrics(void **state)
     sc_client_close(&c);
 }
 
+static void test_every_option_is_documented(void **state)
+{
+    (void)state;
+    CHECKS("docs/operations.md has a row for each option, with its default");
+    FILE *help = popen(SC_DAEMON " help options", "r");
+    FILE *doc = fopen(SC_SOURCE_DIR "/docs/operations.md", "r");
+    static char text[65536];
+    char line[512], name[64], initial[128], row[256];
+    unsigned count = 0;
+    assert_true(help != NULL && doc != NULL);
+    text[fread(text, 1, sizeof text - 1, doc)] = '\0';
+    fclose(doc);
+    while (fgets(line, sizeof line, help) != NULL) {
+        const char *at = strstr(line, "(default ");
+        if (at == NULL || sscanf(line, " --%63s", name) != 1 ||
+            sscanf(at, "(default %127[^,)]", initial) != 1)
+            continue;
+        if (strcmp(initial, "empty") == 0)
+            snprintf(row, sizeof row, "| `%s` |  |", name);
+        else
+            snprintf(row, sizeof row, "| `%s` | `%s` |", name, initial);
+        if (strstr(text, row) == NULL)
+            fail_msg("docs/operations.md lacks: %s", row);
+        count++;
+    }
+    assert_true(count > 40);
+    assert_int_equal(pclose(help), 0);
+}
+
 /* Output of a command of the program, and its exit code. */
 static int run_command(const char *arguments, char *out, size_t cap)
 {
@@ -443,6 +519,9 @@ int main(void)
         T(test_second_daemon_and_ports_in_use),
         T(test_bad_configuration_is_one_line_and_code_two),
         T(test_socket_folder_must_be_usable),
+        T(test_folder_of_a_pod_is_used_with_a_warning),
+        T(test_bad_addresses_are_one_line),
+        T(test_silo_that_is_away_keeps_it_from_being_ready),
         T(test_stale_socket_of_a_killed_daemon_is_replaced),
         T(test_crashing_kernel_is_named_and_the_daemon_goes_on),
         T(test_hanging_kernel_is_killed_and_the_daemon_goes_on),
@@ -451,6 +530,7 @@ int main(void)
         T(test_reload_takes_all_or_nothing),
         T(test_probes_and_metrics),
         T(test_command_line),
+        T(test_every_option_is_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
