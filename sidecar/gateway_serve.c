@@ -288,6 +288,9 @@ static enum sc_status serve_queue(struct gateway_client *c, const struct orl_gat
     wbuf_clear(store);
     if (st == SC_ERR_BUSY)
         return reject(c, event, ORL_REJECTION_OVERLOADED, "the stream queues are full");
+    if (st == SC_ERR_TOO_LARGE)
+        return refuse(c, event, "System.ArgumentException",
+                      "the message would be too large for its consumers");
     if (st != SC_OK)
         return refuse(c, event, "System.ArgumentException", "this is no message for a queue");
     return has_answer(event) ? orl_reply_completed(out_of(c), &event->reply) : SC_OK;
