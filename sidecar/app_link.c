@@ -10,7 +10,7 @@
 static enum sc_status list_kernels(struct app *app)
 {
     const struct gpu_catalog *catalog = gpu_device_catalog(app->device);
-    static struct span ids[GPU_KERNELS_MAX];
+    struct span ids[GPU_KERNELS_MAX];
     for (uint32_t i = 0; i < catalog->count; i++)
         ids[i] = span_of_str(catalog->entries[i].manifest.id);
     return sc_gateway_set_kernels(app->gateway, ids, catalog->count);

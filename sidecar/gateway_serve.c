@@ -204,6 +204,11 @@ static enum sc_status wait_for_room(struct gateway_client *c)
     return SC_AGAIN;
 }
 
+static struct span why_not(const struct gateway_client *c)
+{
+    return span_of_str(sc_router_why(c->gateway->router));
+}
+
 static enum sc_status serve_send(struct gateway_client *c, const struct orl_gateway_event *event,
                                  uint16_t type, struct span payload)
 {
@@ -213,14 +218,14 @@ static enum sc_status serve_send(struct gateway_client *c, const struct orl_gate
     if (st == SC_AGAIN)
         return wait_for_room(c);
     c->gateway->stats.calls++;
-    if (st != SC_OK)
-        c->gateway->stats.calls_failed++;
-    if (!has_answer(event))
+    if (!has_answer(event)) {
+        c->gateway->stats.calls_failed += st != SC_OK;
         return SC_OK;
+    }
     char grain[GATEWAY_GRAIN_TEXT_MAX];
     grain_text(m->target, grain);
     return st == SC_OK ? orl_reply_completed(out_of(c), &event->reply)
-                       : answer_failure(c, &event->reply, grain, st, (struct span){0});
+                       : answer_failure(c, &event->reply, grain, st, why_not(c));
 }
 
 static enum sc_status serve_call(struct gateway_client *c, const struct orl_gateway_event *event,
@@ -247,7 +252,7 @@ static enum sc_status serve_call(struct gateway_client *c, const struct orl_gate
         return wait_for_room(c);
     }
     c->gateway->stats.calls++;
-    st = answer_failure(c, &event->reply, call->grain, st, (struct span){0});
+    st = answer_failure(c, &event->reply, call->grain, st, why_not(c));
     call_put(c, id);
     return st;
 }

@@ -610,8 +610,10 @@ enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
                               const struct sc_stream_config *config, struct sc_silo_conn *conn,
                               struct sc_stream **stream_out)
 {
-    if (config->provider == NULL || !is_utf8(span_of_str(config->provider)))
+    if (config->provider == NULL || !is_utf8(span_of_str(config->provider))) {
+        SC_ERROR(log, "stream provider is missing or not UTF-8: stream.provider");
         return SC_ERR_CONFIG;
+    }
     struct sc_stream *s = calloc(1, sizeof *s);
     if (s == NULL)
         return SC_ERR_NO_MEMORY;

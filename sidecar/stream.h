@@ -50,7 +50,8 @@ struct sc_stream_config {
     uint32_t retry_max_ms;     /* [10000] */
 };
 
-/* conn is borrowed until the close. SC_ERR_CONFIG: a value out of range; SC_ERR_NO_MEMORY. */
+/* conn is borrowed until the close. SC_ERR_CONFIG: no provider, or it is not UTF-8
+ * (logged); SC_ERR_NO_MEMORY. */
 SC_MUST_USE enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
                                           const struct sc_stream_config *config,
                                           struct sc_silo_conn *conn, struct sc_stream **stream_out);
