@@ -65,9 +65,6 @@ struct sc_stream {
     bool timer_on;
     bool pump_queued;
     bool closed;
-    bool held; /* somebody was told SC_AGAIN and not yet that there is room */
-    void (*room_fn)(void *user);
-    void *room_user;
     struct orl_method publish;
     struct orl_method enqueue;
     struct lane_list lists[LANE_SENT + 1];
@@ -372,15 +369,6 @@ static void lane_wait(struct lane *lane)
 
 static void pump_soon(struct sc_stream *s);
 
-static void tell_room(struct sc_stream *s)
-{
-    if (!s->held || s->stats.backlog_bytes > s->config.backlog_bytes / 4 * 3)
-        return;
-    s->held = false;
-    if (s->room_fn != NULL)
-        s->room_fn(s->room_user);
-}
-
 static void lane_published(struct lane *lane)
 {
     struct sc_stream *s = lane->stream;
@@ -409,7 +397,6 @@ static void on_done(void *user, const struct sc_silo_answer *answer)
     s->batches--;
     if (answer->status == SC_OK) {
         lane_published(lane);
-        tell_room(s);
     } else {
         s->stats.retries++;
         lane->sent_count = 0;
@@ -554,7 +541,6 @@ enum sc_status sc_stream_offer(struct sc_stream *s, const struct sc_event *event
         bytes > s->config.backlog_bytes - (s->stats.backlog_bytes < s->config.backlog_bytes
                                                ? s->stats.backlog_bytes
                                                : s->config.backlog_bytes)) {
-        s->held = true;
         s->stats.held++;
         return SC_AGAIN;
     }
@@ -667,12 +653,6 @@ void sc_stream_close(struct sc_stream *s)
     s->closed = true;
     if (!s->pump_queued)
         sc_loop_later(s->loop, on_pump, s);
-}
-
-void sc_stream_on_room(struct sc_stream *s, void (*fn)(void *user), void *user)
-{
-    s->room_fn = fn;
-    s->room_user = user;
 }
 
 bool sc_stream_idle(const struct sc_stream *s)
