@@ -5,6 +5,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -72,11 +73,11 @@ static void park_on_doorbell(struct gpu_cpu *cpu, struct eng_block *b, uint32_t 
 {
     struct gpu_control *c = cpu->eng.control;
     uint32_t bell = __atomic_load_n(&c->host.doorbell, __ATOMIC_ACQUIRE);
-    __atomic_store_n(&c->device.parked, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->wait.parked, 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!submission_waits(&cpu->eng, b) && !eng_stopped(&cpu->eng))
         futex_wait(&c->host.doorbell, bell, ms, 0);
-    __atomic_store_n(&c->device.parked, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->wait.parked, 0, __ATOMIC_RELAXED);
 }
 
 static void park_on_work(struct gpu_cpu *cpu, uint32_t ms)
@@ -107,6 +108,9 @@ static void idle_block(struct gpu_cpu *cpu, struct eng_block *b, uint64_t *idle_
     eng_pause();
     if (*idle_turns % SPINS_PER_CLOCK != 0)
         return;
+    /* With more threads than cores the one that would give this block work may be waiting for this
+     * very core. */
+    sched_yield();
     if (sc_clock_mono_ns() - *idle_since_ns < (uint64_t)cpu->region->spin_us * 1000)
         return;
     uint32_t ms = b->held != 0 ? HELD_MS : PARK_MS;

@@ -1,5 +1,6 @@
 #include "sidecar/pump.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "gpu/gpu.h"
@@ -53,8 +54,11 @@ static void turn(void *user)
         return;
     }
     look(pump);
-    if (pump->ops->busy(pump->user) && sc_loop_now_ns(pump->loop) < pump->spin_until_ns)
+    if (pump->ops->busy(pump->user) && sc_loop_now_ns(pump->loop) < pump->spin_until_ns) {
         queue(pump);
+        /* The device's thread, or the client's, may be waiting for this very core. */
+        sched_yield();
+    }
 }
 
 static void on_notify(void *user, unsigned what)

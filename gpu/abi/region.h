@@ -11,13 +11,9 @@
 #define GPU_BLOCKS_MAX     256u
 #define GPU_LINE           128u /* no two writers share a line of this size */
 
-/* Stop words the host writes; the device acknowledges through gpu_device_line.state. */
+/* Stop words the host writes. */
 #define GPU_RUN  0u
 #define GPU_STOP 1u /* leave after the message in hand */
-
-#define GPU_STATE_STARTING 0u
-#define GPU_STATE_RUNNING  1u
-#define GPU_STATE_STOPPED  2u
 
 /* First bytes of the region; written once by the daemon before the worker starts. Offsets are from
  * the region's start and multiples of 4096; slot counts are powers of two. */
@@ -52,18 +48,19 @@ struct gpu_host_line {
     uint8_t pad[GPU_LINE - 24];
 };
 
-/* Written by the device side. host_waits is the exception: the host sets it before it sleeps, the
- * side that wakes it clears it. */
+/* Written by the device side. */
 struct gpu_device_line {
-    uint32_t state;
-    uint32_t parked; /* 1: block 0 sleeps on doorbell, ring it */
     uint64_t submit_consumed;
-    uint8_t pad[GPU_LINE - 16];
+    uint8_t pad[GPU_LINE - 8];
 };
 
+/* Who sleeps. The exception to one writer a word: whoever is about to sleep sets its word, whoever
+ * wakes it takes the word back to 0 by an exchange, so that it is woken once. Host and worker
+ * process only, never the device. */
 struct gpu_wait_line {
     uint32_t host_waits; /* 1: write the notification descriptor after publishing a completion */
-    uint8_t pad[GPU_LINE - 4];
+    uint32_t parked;     /* 1: block 0 sleeps on doorbell, ring it */
+    uint8_t pad[GPU_LINE - 8];
 };
 
 struct gpu_control {

@@ -62,7 +62,7 @@ static void doorbell(struct engine_rig *rig)
 {
     struct gpu_control *c = rig->control;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&c->device.parked, __ATOMIC_RELAXED) == 0)
+    if (__atomic_load_n(&c->wait.parked, __ATOMIC_RELAXED) == 0)
         return;
     __atomic_fetch_add(&c->host.doorbell, 1, __ATOMIC_RELEASE);
     syscall(SYS_futex, &c->host.doorbell, FUTEX_WAKE, 1, NULL, NULL, 0);

@@ -414,7 +414,7 @@ static void test_resident_parks_and_wakes(void **state)
     activate(&rig, 0, 1);
     for (int i = 0; i < 20; i++) {
         uint64_t end = sc_clock_mono_ns() + 20000000000ull;
-        while (__atomic_load_n(&rig.control->device.parked, __ATOMIC_RELAXED) == 0)
+        while (__atomic_load_n(&rig.control->wait.parked, __ATOMIC_RELAXED) == 0)
             assert_true(sc_clock_mono_ns() < end);
         read_grain(&rig, 0);
     }

@@ -222,8 +222,10 @@ IMPACT_FN void impact_start_waves(struct impact_waves *w, const struct k_message
  * stays without a kind and refuses questions. */
 IMPACT_FN void impact_activate(void *state, const struct k_message *m, struct k_context *ctx)
 {
-    if (m->len == 0)
+    if (m->len == 0) {
+        k_fail(ctx, &m->call, "impact: this package is not loaded; load the graph first");
         return;
+    }
     uint32_t kind = m->len < 4 ? 0 : *(const uint32_t *)m->payload;
     if (kind == IMPACT_WAVES)
         impact_start_waves((struct impact_waves *)state, m, ctx);
@@ -505,10 +507,6 @@ K_HANDLER(impact)
     }
     if (message->type == K_DEACTIVATE)
         return;
-    if (n->kind == 0) {
-        k_fail(ctx, &message->call, "impact: this package is not loaded; load the graph first");
-        return;
-    }
     if (n->kind == IMPACT_WAVES) {
         impact_on_waves((struct impact_waves *)state, message, ctx);
         return;
