@@ -433,6 +433,13 @@ static bool has_room(const struct sc_broker *b, size_t bytes)
     return used == 0 || (used <= max && bytes <= max - used);
 }
 
+/* A consumer that is there and keeps answering is waited for; one that is away or has failed is
+ * not. */
+static bool must_wait_for(const struct sc_broker *b, const struct sub *sub)
+{
+    return sub->count >= b->config.queue_max_messages && sub->gone_ns == 0 && sub->tries == 0;
+}
+
 enum sc_status sc_broker_publish(struct sc_broker *b, struct span queue,
                                  const struct orl_memory_message *message)
 {
@@ -446,6 +453,9 @@ enum sc_status sc_broker_publish(struct sc_broker *b, struct span queue,
         return SC_ERR_BUSY;
     const char *tag = (const char *)queue.ptr;
     uint32_t hash = stream_hash(tag, message->stream);
+    for (const struct sub *sub = b->buckets[hash % BUCKETS]; sub != NULL; sub = sub->next_in_bucket)
+        if (sub_is_on(sub, hash, tag, message->stream) && must_wait_for(b, sub))
+            return SC_ERR_BUSY;
     struct message *m = malloc(sizeof *m + len);
     if (m == NULL)
         return SC_ERR_BUSY;

@@ -1,7 +1,9 @@
 /* Memory streams without a silo: stands for the queue grains, the rendezvous grain and the pulling
  * agents of Orleans. Takes messages, keeps subscriptions of clients, and delivers: one message at a
- * time to each subscription, in order, again after a failure, and the oldest is dropped from a full
- * queue. A message that nobody subscribed to is dropped, as with Orleans' own memory streams.
+ * time to each subscription, in order, again after a failure. Producers are refused while the queue
+ * of a consumer that keeps answering is full; from the full queue of one that is away or fails the
+ * oldest is dropped. A message that nobody subscribed to is dropped, as with Orleans' own memory
+ * streams.
  *
  * Knows no connection: it asks for calls through its ops and is told how they ended. Loop thread
  * only. */
@@ -43,8 +45,9 @@ SC_MUST_USE enum sc_status sc_broker_open(struct sc_loop *loop, const struct sc_
 void sc_broker_close(struct sc_broker *broker);
 
 /* Takes a message, copying it; queue is the key of the queue grain that it was sent to.
- * SC_ERR_BUSY: queue_max_bytes are waiting; SC_ERR_TOO_LARGE: over delivery_max_bytes when it is
- * handed on; SC_ERR_ARGUMENT: not a queue's key. */
+ * SC_ERR_BUSY: queue_max_bytes are waiting, or a subscription's queue is full: publish it again
+ * later; SC_ERR_TOO_LARGE: over delivery_max_bytes when it is handed on; SC_ERR_ARGUMENT: not a
+ * queue's key. */
 SC_MUST_USE enum sc_status sc_broker_publish(struct sc_broker *broker, struct span queue,
                                              const struct orl_memory_message *message);
 

@@ -5,6 +5,7 @@
 
 int sc_cli_call(int argc, char **argv);
 int sc_cli_kernels(int argc, char **argv);
+int sc_cli_decode(int argc, char **argv);
 
 /* For `serve`, `config` and `kernels`: a configuration from --config FILE, the environment and the
  * other flags. On failure one line is on stderr and the exit code is returned, else 0. *input keeps

@@ -33,9 +33,11 @@ static enum sc_status say_hello(struct sc_client *c, const char *name)
     sc_client_queue(c, &(struct sc_shim_request){.kind = SC_SHIM_HELLO,
                                                  .version = SC_SHIM_VERSION,
                                                  .client = span_of_str(name)});
-    enum sc_status st = sc_client_flush(c);
-    if (st == SC_OK)
-        st = sc_client_next(c, &r);
+    enum sc_status sent = sc_client_flush(c);
+    /* A daemon that refuses us may have closed already: what it said can still be read. */
+    enum sc_status st = sc_client_next(c, &r);
+    if (st != SC_OK && sent != SC_OK)
+        return sent;
     if (st == SC_AGAIN)
         return fail(c, SC_ERR_DEADLINE, "the daemon did not answer");
     if (st != SC_OK)

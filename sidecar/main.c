@@ -15,6 +15,8 @@ static const char usage[] =
     "  call KERNEL/KEY MESSAGE [PAYLOAD...]         make one call through the daemon's socket\n"
     "  demo impact [ARGUMENT...]                    packages as grains: what breaks without one\n"
     "  kernels list|build [--root DIR]              show or compile kernel packages\n"
+    "  decode [--no-preamble] [FILE]                recorded bytes of an Orleans connection as "
+    "text\n"
     "  version\n"
     "  help [options]                               this text, and the options of serve\n"
     "  worker                                       started by serve, not by people\n";
@@ -95,6 +97,8 @@ int main(int argc, char **argv)
         return sc_cli_call(argc - 2, argv + 2);
     if (strcmp(command, "config") == 0)
         return print_config(argv + 2);
+    if (strcmp(command, "decode") == 0)
+        return sc_cli_decode(argc - 2, argv + 2);
     if (strcmp(command, "demo") == 0)
         return sc_demo_main(argc - 1, argv + 1);
     if (strcmp(command, "kernels") == 0)

@@ -346,16 +346,19 @@ enum sc_status sc_router_send(struct sc_router *router, uint64_t handle, uint16_
                               struct span payload)
 {
     enum sc_status st = check_open(router);
-    if (st == SC_OK)
+    if (st == SC_OK) {
         st = gpu_device_send(router->device, handle, type, payload);
-    if (st == SC_OK)
-        router->metrics->sends++;
-    else if (st == SC_AGAIN)
-        router->metrics->ring_full++;
-    else
-        router->metrics->sends_dropped++;
-    if (st != SC_OK && router->device != NULL && !router->draining)
         (void)refused_by_device(router, st, kernel_index(router, handle), type);
+    }
+    if (st == SC_OK) {
+        router->metrics->sends++;
+        /* Nobody waits for an answer, but somebody may for room in the ring. */
+        sc_pump_kick(router->pump);
+    } else if (st == SC_AGAIN) {
+        router->metrics->ring_full++;
+    } else {
+        router->metrics->sends_dropped++;
+    }
     return st;
 }
 

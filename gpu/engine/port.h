@@ -202,7 +202,8 @@ ENG_FN void eng_copy(void *to, const void *from, uint32_t bytes)
     for (uint32_t i = 0; i < bytes; i++)
         d[i] = s[i];
 #else
-    __builtin_memcpy(d, s, bytes);
+    if (bytes != 0) /* an empty payload may be NULL */
+        __builtin_memcpy(d, s, bytes);
 #endif
 }
 

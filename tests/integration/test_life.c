@@ -495,6 +495,12 @@ static void test_command_line(void **state)
     assert_int_equal(run_command("call --socket /no/such/socket echo/k Echo", out, sizeof out), 1);
     assert_non_null(strstr(out, "/no/such/socket"));
     assert_int_equal(run_command("call --u64 x echo/k Echo", out, sizeof out), 2);
+    CHECKS("decode prints a recorded conversation, and fails on what is none");
+    snprintf(args, sizeof args, "decode %s/tests/data/captures/v10.3.0/bytes/c2s.bin",
+             SC_SOURCE_DIR);
+    assert_int_equal(run_command(args, out, sizeof out), 0);
+    assert_non_null(strstr(out, "4 messages, 0 bytes left over"));
+    assert_int_equal(run_command("decode /proc/self/exe", out, sizeof out), 1);
     CHECKS("config, kernels and version");
     assert_int_equal(run_command("config --config /dev/null --log.level debug", out, sizeof out),
                      0);

@@ -184,7 +184,7 @@ static void test_broker_tries_again_then_gives_up(void **state)
     bench_close(&b);
 }
 
-static void test_broker_drops_the_oldest_that_is_not_out(void **state)
+static void test_broker_holds_producers_of_a_consumer_that_answers(void **state)
 {
     (void)state;
     struct bench b;
@@ -193,10 +193,29 @@ static void test_broker_drops_the_oldest_that_is_not_out(void **state)
     assert_int_equal(publish(&b, "k", "a"), SC_OK);
     sc_broker_answered(b.broker, b.token, SC_OK);
     assert_int_equal(publish(&b, "k", "b"), SC_OK);
+    assert_int_equal(publish(&b, "k", "c"), SC_ERR_BUSY);
+    assert_int_equal(publish(&b, "other", "c"), SC_OK);
+    sc_broker_answered(b.broker, b.token, SC_OK);
+    assert_string_equal(b.payload, "b");
     assert_int_equal(publish(&b, "k", "c"), SC_OK);
-    assert_int_equal(stats_of(&b).overflowed, 1);
     sc_broker_answered(b.broker, b.token, SC_OK);
     assert_string_equal(b.payload, "c");
+    assert_int_equal(stats_of(&b).overflowed, 0);
+    bench_close(&b);
+}
+
+static void test_broker_drops_the_oldest_of_a_consumer_that_fails(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, 2, 1 << 20);
+    assert_int_equal(subscribe(&b, 1, "k"), SC_OK);
+    assert_int_equal(publish(&b, "k", "a"), SC_OK);
+    sc_broker_answered(b.broker, b.token, SC_OK);
+    assert_int_equal(publish(&b, "k", "b"), SC_OK);
+    sc_broker_answered(b.broker, b.token, SC_ERR_EXCEPTION);
+    assert_int_equal(publish(&b, "k", "c"), SC_OK);
+    assert_int_equal(stats_of(&b).overflowed, 1);
     bench_close(&b);
 }
 
@@ -344,7 +363,8 @@ int main(void)
         cmocka_unit_test(test_broker_greets_then_delivers_one_at_a_time),
         cmocka_unit_test(test_broker_drops_what_nobody_hears),
         cmocka_unit_test(test_broker_tries_again_then_gives_up),
-        cmocka_unit_test(test_broker_drops_the_oldest_that_is_not_out),
+        cmocka_unit_test(test_broker_holds_producers_of_a_consumer_that_answers),
+        cmocka_unit_test(test_broker_drops_the_oldest_of_a_consumer_that_fails),
         cmocka_unit_test(test_broker_bounds_its_memory),
         cmocka_unit_test(test_broker_counts_messages_without_payload),
         cmocka_unit_test(test_broker_takes_one_message_over_its_bound),

@@ -41,10 +41,6 @@ The parts of a pod that make up the sidecar. Each takes the chart's root context
 
 {{/* An entry of initContainers. */}}
 {{- define "gpu-sidecar.container" -}}
-{{- $gpus := int64 .Values.sidecar.gpu.count -}}
-{{- if and (gt $gpus 0) (eq .Values.sidecar.config.device.backend "cpu") -}}
-{{- fail "sidecar.gpu.count asks for GPUs that sidecar.config.device.backend cpu would not use: set the backend to cuda" -}}
-{{- end -}}
 - name: gpu-sidecar
   image: {{ include "gpu-sidecar.image" (dict "image" .Values.sidecar.image "root" .) | quote }}
   imagePullPolicy: {{ .Values.sidecar.image.pullPolicy }}
@@ -67,12 +63,7 @@ The parts of a pod that make up the sidecar. Each takes the chart's root context
   readinessProbe:
     httpGet: {path: /readyz, port: gpu-http}
     {{- toYaml .Values.sidecar.probes.readiness | nindent 4 }}
-  {{- $resources := deepCopy .Values.sidecar.resources }}
-  {{- if gt $gpus 0 }}
-  {{- $limits := merge (dict .Values.sidecar.gpu.resource $gpus) (default dict $resources.limits) }}
-  {{- $_ := set $resources "limits" $limits }}
-  {{- end }}
-  {{- with $resources }}
+  {{- with .Values.sidecar.resources }}
   resources:
     {{- toYaml . | nindent 4 }}
   {{- end }}
