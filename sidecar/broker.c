@@ -263,13 +263,6 @@ void sc_broker_answered(struct sc_broker *b, uint64_t token, enum sc_status st)
 
 /* ---- subscriptions ---- */
 
-static bool is_of_client(const struct sub *sub, struct orl_grain_id client)
-{
-    struct span key = sub->consumer.key;
-    return span_eq(sub->consumer.type, client.type) && key.len > client.key.len &&
-           key.ptr[client.key.len] == '+' && span_eq(span_of(key.ptr, client.key.len), client.key);
-}
-
 static void sub_remove(struct sc_broker *b, struct sub *sub)
 {
     struct sub **at = &b->buckets[sub->hash % BUCKETS];
@@ -486,7 +479,7 @@ void sc_broker_client_up(struct sc_broker *b, struct orl_grain_id client)
 {
     for (uint32_t i = 0; i < b->slots_used; i++) {
         struct sub *sub = b->slots[i].sub;
-        if (sub == NULL || !is_of_client(sub, client))
+        if (sub == NULL || !orl_is_observer_of(sub->consumer, client))
             continue;
         sub->gone_ns = 0;
         if (sub->state == SUB_AWAY)
@@ -499,7 +492,7 @@ void sc_broker_client_down(struct sc_broker *b, struct orl_grain_id client)
 {
     for (uint32_t i = 0; i < b->slots_used; i++) {
         struct sub *sub = b->slots[i].sub;
-        if (sub == NULL || !is_of_client(sub, client))
+        if (sub == NULL || !orl_is_observer_of(sub->consumer, client))
             continue;
         sub->gone_ns = sc_loop_now_ns(b->loop);
         sub->state = SUB_AWAY;

@@ -51,12 +51,7 @@ static void client_unlink(struct gateway_client *c)
 static struct gateway_client *client_of(const struct sc_gateway *g, struct orl_grain_id observer)
 {
     for (struct gateway_client *c = g->clients; c != NULL; c = c->next) {
-        if (!c->ready || c->slow)
-            continue;
-        struct orl_grain_id id = orl_gateway_client(c->session);
-        if (observer.key.len > id.key.len && observer.key.ptr[id.key.len] == '+' &&
-            span_eq(span_of(observer.key.ptr, id.key.len), id.key) &&
-            span_eq(observer.type, id.type))
+        if (c->ready && !c->slow && orl_is_observer_of(observer, orl_gateway_client(c->session)))
             return c;
     }
     return NULL;

@@ -301,15 +301,6 @@ static enum sc_status serve_queue(struct gateway_client *c, const struct orl_gat
     return has_answer(event) ? orl_reply_completed(out_of(c), &event->reply) : SC_OK;
 }
 
-/* A client subscribes observers of its own only. */
-static bool is_own_consumer(const struct gateway_client *c, struct orl_grain_id consumer)
-{
-    struct orl_grain_id client = orl_gateway_client(c->session);
-    return span_eq(consumer.type, client.type) && consumer.key.len > client.key.len &&
-           span_eq(span_of(consumer.key.ptr, client.key.len), client.key) &&
-           consumer.key.ptr[client.key.len] == '+';
-}
-
 static enum sc_status serve_get_all(struct gateway_client *c, const struct orl_gateway_event *event)
 {
     struct orl_reader r = event->args;
@@ -348,7 +339,7 @@ static enum sc_status serve_rendezvous(struct gateway_client *c,
                       "this gateway's rendezvous grains know RegisterConsumer, "
                       "UnregisterConsumer and GetAllSubscriptions only");
     enum sc_status st = orl_subscription_read(&r, &s);
-    if (st == SC_OK && add && !is_own_consumer(c, s.consumer))
+    if (st == SC_OK && add && !orl_is_observer_of(s.consumer, orl_gateway_client(c->session)))
         return refuse(c, event, "System.ArgumentException",
                       "the consumer is not an observer of this client");
     if (st == SC_OK && add)

@@ -496,31 +496,12 @@ static void on_link(void *user, bool up)
 
 /* ---- offering ---- */
 
-/* Strings travel as .NET strings: bytes that are no UTF-8 would arrive as others. */
-static bool is_utf8(struct span s)
-{
-    for (size_t i = 0; i < s.len;) {
-        uint8_t b = s.ptr[i];
-        size_t n = b < 0x80 ? 1 : b >= 0xc2 && b < 0xe0 ? 2 : (b & 0xf0) == 0xe0 ? 3 : 4;
-        if ((b >= 0x80 && b < 0xc2) || b > 0xf4 || n > s.len - i)
-            return false;
-        for (size_t k = 1; k < n; k++)
-            if ((s.ptr[i + k] & 0xc0) != 0x80)
-                return false;
-        uint8_t second = n > 1 ? s.ptr[i + 1] : 0;
-        if ((b == 0xe0 && second < 0xa0) || (b == 0xed && second > 0x9f) ||
-            (b == 0xf0 && second < 0x90) || (b == 0xf4 && second > 0x8f))
-            return false;
-        i += n;
-    }
-    return true;
-}
-
 static bool event_is_good(const struct sc_event *e)
 {
     return e->key.len != 0 && e->key.len <= NAME_MAX_BYTES &&
-           e->stream_namespace.len <= NAME_MAX_BYTES && is_utf8(e->key) &&
-           is_utf8(e->stream_namespace) && (e->encoding != SC_EVENT_UTF8 || is_utf8(e->payload));
+           e->stream_namespace.len <= NAME_MAX_BYTES && orl_is_utf8(e->key) &&
+           orl_is_utf8(e->stream_namespace) &&
+           (e->encoding != SC_EVENT_UTF8 || orl_is_utf8(e->payload));
 }
 
 enum sc_status sc_stream_offer(struct sc_stream *s, const struct sc_event *event)
@@ -596,7 +577,7 @@ enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
                               const struct sc_stream_config *config, struct sc_silo_conn *conn,
                               struct sc_stream **stream_out)
 {
-    if (config->provider == NULL || !is_utf8(span_of_str(config->provider))) {
+    if (config->provider == NULL || !orl_is_utf8(span_of_str(config->provider))) {
         SC_ERROR(log, "stream provider is missing or not UTF-8: stream.provider");
         return SC_ERR_CONFIG;
     }
