@@ -1,14 +1,10 @@
 #include "sidecar/stream_impl.h"
 
-#include "orleans-proto/invoke.h"
 #include "orleans-proto/reply.h"
 #include "orleans-proto/stream.h"
 #include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
 #include "sidecar/loop.h"
-#include "sidecar/silo_conn.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
