@@ -261,12 +261,29 @@ void gpu_device_wipe(struct gpu_device *dev)
 
 /* -- completions ------------------------------------------------------------------------------- */
 
+/* The device has answered what it will of a grain that ended: calls that its handler kept open
+ * would stay so for ever. */
+static void answer_orphans(struct gpu_device *dev, uint64_t grain)
+{
+    const struct gpu_slot *slot = &dev->slots[GPU_HANDLE_SLOT(grain)];
+    for (uint32_t i = 0; i < dev->pending_fresh && slot->open != 0; i++) {
+        struct gpu_pending *p = &dev->pendings[i];
+        if (p->used && p->grain == grain && gpu_pending_is_message(p))
+            gpu_pending_finish(dev, p, SC_ERR_NOT_FOUND, span_of(NULL, 0),
+                               span_of_str("the grain ended before it answered"));
+    }
+}
+
 void gpu_pending_finish(struct gpu_device *dev, struct gpu_pending *p, enum sc_status status,
                         struct span payload, struct span text)
 {
     uint64_t call = p->call;
     uint32_t slab_bytes = p->slab_bytes;
     uint64_t slab_offset = p->slab_offset;
+    if (p->kind == GPU_KIND_DEACTIVATE)
+        answer_orphans(dev, p->grain);
+    if (gpu_pending_is_message(p))
+        dev->slots[GPU_HANDLE_SLOT(p->grain)].open--;
     p->used = 0;
     p->next_free = dev->pending_free;
     dev->pending_free = (uint32_t)(p - dev->pendings);

@@ -30,6 +30,7 @@ struct gpu_slot {
     uint32_t state_bytes;
     uint32_t generation;
     uint32_t next_free;
+    uint32_t open; /* messages to it that the device owes an answer for */
     uint16_t kernel;
     uint8_t state;
 };
@@ -76,6 +77,12 @@ struct gpu_device {
 /* device.c, for supervise.c: forgets all grains and pendings, empties the rings, for a new worker.
  */
 void gpu_device_wipe(struct gpu_device *dev);
+
+/* True for a message to a grain; counted in its slot. */
+static inline bool gpu_pending_is_message(const struct gpu_pending *p)
+{
+    return p->kind == GPU_KIND_CALL || p->kind == GPU_KIND_SEND;
+}
 
 /* device.c: ends a request, gives its slab back, tells its owner. */
 void gpu_pending_finish(struct gpu_device *dev, struct gpu_pending *p, enum sc_status status,

@@ -77,6 +77,8 @@ static struct gpu_pending *pending_take(struct gpu_device *dev, uint8_t kind, ui
     p->generation++;
     p->kind = kind;
     p->used = 1;
+    if (gpu_pending_is_message(p))
+        dev->slots[GPU_HANDLE_SLOT(grain)].open++;
     return p;
 }
 
@@ -90,6 +92,8 @@ static void pending_drop(struct gpu_device *dev, struct gpu_pending *p)
 {
     if (p->slab_bytes != 0)
         gpu_arena_give(&dev->slabs, p->slab_offset, p->slab_bytes);
+    if (gpu_pending_is_message(p))
+        dev->slots[GPU_HANDLE_SLOT(p->grain)].open--;
     p->used = 0;
     p->next_free = dev->pending_free;
     dev->pending_free = (uint32_t)(p - dev->pendings);
@@ -126,6 +130,7 @@ static enum sc_status slot_take(struct gpu_device *dev, uint32_t kernel, uint32_
     s->state_offset = offset;
     s->state_bytes = state_bytes;
     s->generation = s->generation + 1 != 0 ? s->generation + 1 : 1;
+    s->open = 0;
     s->kernel = (uint16_t)kernel;
     s->state = GPU_SLOT_LIVE;
     dev->grains++;

@@ -387,6 +387,26 @@ static void test_device_end_of_a_grain_waits_for_its_events(void **state)
     close_all(&f);
 }
 
+/* A call that the handler keeps open ends with its grain, or its slot would never be free again. */
+static void test_device_end_of_a_grain_answers_its_open_calls(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    struct gpu_device_stats s;
+    open_with(&f, SC_SOURCE_DIR "/tests/support/kernels");
+    uint64_t grain = activate(&f, "crash", 0), other = activate(&f, "crash", 0);
+    assert_int_equal(gpu_device_call(f.dev, grain, 4, (struct span){0}, 9), SC_OK);
+    assert_int_equal(gpu_device_call(f.dev, other, 4, (struct span){0}, 10), SC_OK);
+    assert_int_equal(gpu_device_deactivate(f.dev, grain, 11), SC_OK);
+    UNTIL(&f, f.told.answers[11] == 1);
+    assert_int_equal(f.told.answers[9], 1);
+    assert_int_equal(f.told.status[9], SC_ERR_NOT_FOUND);
+    assert_int_equal(f.told.answers[10], 0);
+    gpu_device_stats(f.dev, sc_clock_mono_ns(), &s);
+    assert_int_equal(s.calls_in_flight, 1);
+    close_all(&f);
+}
+
 /* Kernel code can write anything into the region. Random slots with the right stamp, some naming a
  * call that is really in flight: nothing is followed, and no call is answered twice. */
 static void test_device_reads_a_hostile_region(void **state)
@@ -479,6 +499,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_unbuildable_kernel_leaves_others_usable),
         cmocka_unit_test(test_device_stops_when_asked),
         cmocka_unit_test(test_device_end_of_a_grain_waits_for_its_events),
+        cmocka_unit_test(test_device_end_of_a_grain_answers_its_open_calls),
         cmocka_unit_test(test_device_reads_a_hostile_region),
         cmocka_unit_test(test_device_poll_is_bounded_on_a_busy_device),
         cmocka_unit_test(test_device_open_names_a_number_out_of_range),
