@@ -69,8 +69,7 @@ struct gpu_manifest {
 SC_MUST_USE enum sc_status gpu_manifest_parse(struct span yaml, struct gpu_manifest *out,
                                               char *error);
 
-/* The message type by name (case matters) or decimal number; NULL when the manifest has none. */
-const struct gpu_message_type *gpu_manifest_message(const struct gpu_manifest *m, struct span name);
+/* By number; NULL when the manifest has none. */
 const struct gpu_message_type *gpu_manifest_message_type(const struct gpu_manifest *m,
                                                          uint16_t type);
 const struct gpu_event_type *gpu_manifest_event(const struct gpu_manifest *m, uint16_t type);

@@ -412,22 +412,6 @@ enum sc_status gpu_manifest_parse(struct span yaml, struct gpu_manifest *out, ch
     return p.failed ? SC_ERR_CONFIG : SC_OK;
 }
 
-const struct gpu_message_type *gpu_manifest_message(const struct gpu_manifest *m, struct span name)
-{
-    uint32_t number = 0;
-    bool numeric = name.len > 0 && name.len <= 5;
-    for (size_t i = 0; i < name.len && numeric; i++) {
-        numeric = name.ptr[i] >= '0' && name.ptr[i] <= '9';
-        number = number * 10 + (uint32_t)(name.ptr[i] - '0');
-    }
-    if (numeric)
-        return number <= TYPE_MAX ? gpu_manifest_message_type(m, (uint16_t)number) : NULL;
-    for (uint32_t i = 0; i < m->message_count; i++)
-        if (span_eq_str(name, m->messages[i].name))
-            return &m->messages[i];
-    return NULL;
-}
-
 const struct gpu_message_type *gpu_manifest_message_type(const struct gpu_manifest *m,
                                                          uint16_t type)
 {
