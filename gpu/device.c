@@ -416,10 +416,13 @@ enum sc_status gpu_device_poll(struct gpu_device *dev, uint32_t max)
     (void)got; /* nothing to read is fine: polled for another reason */
     if (dev->state == GPU_DEVICE_STARTING)
         gpu_worker_notes(dev);
+    uint32_t replies = 0;
+    uint32_t events = 0;
     for (;;) {
-        uint32_t events;
-        uint32_t replies = drain_replies(dev, max);
-        enum sc_status held = drain_events(dev, max, &events);
+        uint32_t taken;
+        replies += drain_replies(dev, max - replies);
+        enum sc_status held = drain_events(dev, max - events, &taken);
+        events += taken;
         if (dev->endings != GPU_NO_INDEX)
             endings_finish(dev);
         if (replies == max || events == max)

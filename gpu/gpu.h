@@ -86,9 +86,10 @@ void gpu_device_close(struct gpu_device *dev);
  */
 int gpu_device_notify_fd(const struct gpu_device *dev);
 
-/* Takes up to `max` completions and calls back for each. Before it returns SC_OK it has asked the
- * worker to notify again, and nothing was left; SC_AGAIN: `max` reached or an event was held, call
- * again soon (there may be no new notification). Cheap when nothing is there. */
+/* Takes up to `max` replies and as many events, and calls back for each. Before it returns SC_OK it
+ * has asked the worker to notify again, and nothing was left. SC_AGAIN: `max` was reached, call
+ * again soon, there may be no new notification. SC_ERR_BUSY: on_event held an event back, offer it
+ * again after a while. Cheap when nothing is there. */
 SC_MUST_USE enum sc_status gpu_device_poll(struct gpu_device *dev, uint32_t max);
 
 /* Every 10..1000 ms: looks at the heartbeats, reaps a dead worker, kills a hung one, starts the

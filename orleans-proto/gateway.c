@@ -242,14 +242,6 @@ size_t orl_gateway_need(const struct orl_gateway *g, struct span in)
     return orl_preamble_need(in);
 }
 
-/* sys.client/<client key>+<scope> */
-static bool is_own_observer(const struct orl_gateway *g, struct orl_grain_id target)
-{
-    struct orl_grain_id client = orl_gateway_client(g);
-    return span_eq(target.type, client.type) && has_prefix(target.key, client.key) &&
-           target.key.len > client.key.len && target.key.ptr[client.key.len] == '+';
-}
-
 enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
                                       const struct orl_gateway_call *call,
                                       struct orl_call_frame *frame_out)
@@ -257,7 +249,7 @@ enum sc_status orl_gateway_call_begin(struct orl_gateway *g, struct wbuf *w,
     const struct orl_method *method = call->method;
     if (g->state != GATEWAY_UP)
         return SC_ERR_CLOSED;
-    if (!is_own_observer(g, call->target))
+    if (!orl_is_observer_of(call->target, orl_gateway_client(g)))
         return SC_ERR_ARGUMENT;
     if (!method->one_way && g->calls.count == g->calls.max)
         return SC_ERR_BUSY;

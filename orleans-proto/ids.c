@@ -29,6 +29,13 @@ bool orl_is_system_target(struct span grain_type)
     return grain_type.len >= prefix.len && span_eq(span_of(grain_type.ptr, prefix.len), prefix);
 }
 
+bool orl_is_observer_of(struct orl_grain_id observer, struct orl_grain_id client)
+{
+    struct span key = observer.key;
+    return span_eq(observer.type, client.type) && key.len > client.key.len &&
+           key.ptr[client.key.len] == '+' && span_eq(span_of(key.ptr, client.key.len), client.key);
+}
+
 struct span orl_idspan_read(struct reader *r)
 {
     uint64_t len = orl_varint_read(r);

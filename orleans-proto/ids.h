@@ -50,6 +50,13 @@ static inline bool orl_grain_id_eq(struct orl_grain_id a, struct orl_grain_id b)
  * (src/Orleans.Runtime/Messaging/Gateway.cs, TryToReroute). */
 bool orl_is_system_target(struct span grain_type);
 
+/* True for <client's key>+<scope> of the client's type: an observer, or a stream's consumer, that
+ * this client hosts. */
+bool orl_is_observer_of(struct orl_grain_id observer, struct orl_grain_id client);
+
+/* Strings travel as .NET strings: bytes that are no UTF-8 would arrive as others. */
+bool orl_is_utf8(struct span text);
+
 /* Raw form (src/Orleans.Core/Messaging/CachingIdSpanCodec.cs, CachingSiloAddressCodec.cs). Reading
  * sets r->bad. */
 struct span orl_idspan_read(struct reader *r);

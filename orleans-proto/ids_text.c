@@ -225,6 +225,15 @@ static int32_t next_code_point(struct reader *r)
     return cp < lowest[more] || cp > 0x10ffff || surrogate ? -1 : cp;
 }
 
+bool orl_is_utf8(struct span text)
+{
+    struct reader r = reader_of(text);
+    while (r.left != 0)
+        if (next_code_point(&r) < 0)
+            return false;
+    return true;
+}
+
 static void put_u16(uint8_t *out, uint16_t v)
 {
     out[0] = (uint8_t)v;

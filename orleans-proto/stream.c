@@ -185,6 +185,15 @@ void orl_put_memory_message(struct wbuf *w, uint32_t delta, const struct orl_mem
     orl_put_end(w);
 }
 
+size_t orl_memory_message_bytes(const struct orl_memory_message *m)
+{
+    enum { FIELDS_BYTES = 96 }; /* tags, lengths and numbers, each at its longest */
+    size_t high = 0;            /* from 128 on a byte takes a varint of two */
+    for (size_t i = 0; i < m->payload.len; i++)
+        high += m->payload.ptr[i] >> 7;
+    return FIELDS_BYTES + m->stream.ns.len + m->stream.key.len + 2 * m->payload.len + high;
+}
+
 enum sc_status orl_get_memory_message(struct orl_reader *r, const struct orl_field *f,
                                       struct wbuf *store, struct orl_memory_message *message_out)
 {

@@ -80,6 +80,9 @@ bool orl_events_next(struct orl_events *e, struct orl_value *value_out, struct o
 
 void orl_put_memory_message(struct wbuf *w, uint32_t delta, const struct orl_memory_message *m);
 
+/* Bytes that this writes at most. The payload's form is wasteful: up to three times its length. */
+size_t orl_memory_message_bytes(const struct orl_memory_message *m);
+
 /* The payload travels as one field per byte: it is unpacked to the end of store, from which
  * message_out->payload borrows until store is written to again. */
 SC_MUST_USE enum sc_status orl_get_memory_message(struct orl_reader *r, const struct orl_field *f,

@@ -1,4 +1,4 @@
-/* What app.c (life) and app_probe.c (probes and metrics) share. */
+/* What app.c (life), app_probe.c (probes and metrics) and app_link.c (the Orleans side) share. */
 #ifndef SIDECAR_APP_IMPL_H
 #define SIDECAR_APP_IMPL_H
 

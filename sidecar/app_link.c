@@ -10,7 +10,7 @@
 static enum sc_status list_kernels(struct app *app)
 {
     const struct gpu_catalog *catalog = gpu_device_catalog(app->device);
-    static struct span ids[GPU_KERNELS_MAX];
+    struct span ids[GPU_KERNELS_MAX];
     for (uint32_t i = 0; i < catalog->count; i++)
         ids[i] = span_of_str(catalog->entries[i].manifest.id);
     return sc_gateway_set_kernels(app->gateway, ids, catalog->count);
@@ -79,10 +79,7 @@ void app_write_link(const struct app *app, struct wbuf *out)
         sc_stream_stats(app->stream, &stream);
     if (app->gateway != NULL)
         sc_gateway_stats(app->gateway, &gateway);
-    const struct {
-        const char *name, *type, *help;
-        double value;
-    } rows[] = {
+    const struct sc_metric rows[] = {
         {"silo_up", "gauge", "1 while the link to the silo is up.",
          app->silo != NULL && sc_silo_conn_up(app->silo)},
         {"silo_connects_total", "counter", "Sessions with the silo.", (double)link.connects},
@@ -119,6 +116,5 @@ void app_write_link(const struct app *app, struct wbuf *out)
         {"gateway_stream_overflowed_total", "counter",
          "Stream messages dropped for slow consumers.", (double)gateway.overflowed},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        sc_metrics_line(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+    sc_metrics_lines(out, rows, sizeof rows / sizeof rows[0]);
 }

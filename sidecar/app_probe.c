@@ -35,10 +35,7 @@ static void write_device(const struct app *app, struct wbuf *out)
     struct gpu_device_stats s;
     sc_router_view(app->router, &view);
     gpu_device_stats(app->device, sc_loop_now_ns(app->loop), &s);
-    const struct {
-        const char *name, *type, *help;
-        double value;
-    } rows[] = {
+    const struct sc_metric rows[] = {
         {"ready", "gauge", "1 while the device serves and the daemon is not draining.", view.ready},
         {"draining", "gauge", "1 while the daemon is draining.", view.draining},
         {"epoch", "gauge", "Workers started.", (double)view.epoch},
@@ -70,8 +67,7 @@ static void write_device(const struct app *app, struct wbuf *out)
          (double)s.event_waits},
         {"device_faults_total", "counter", "Faults of kernels.", (double)s.faults},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        sc_metrics_line(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+    sc_metrics_lines(out, rows, sizeof rows / sizeof rows[0]);
 }
 
 bool app_probe(void *user, const char *path, struct sc_http_reply *reply)

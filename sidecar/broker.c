@@ -10,6 +10,7 @@
 enum {
     NAME_MAX_BYTES = 1024, /* provider, namespace, key, consumer: each */
     TAG_LEN = 16,          /* of a queue's key: the digits that name the provider */
+    CALL_BYTES = 8192,     /* of a delivery beside its message, at most: names go into it twice */
     BUCKETS = 1024,
     TICK_MS = 20
 };
@@ -88,11 +89,16 @@ static uint32_t stream_hash(const char *tag, struct orl_stream_id id)
 
 /* ---- queues ---- */
 
+static size_t message_bytes(size_t payload_len)
+{
+    return sizeof(struct message) + payload_len;
+}
+
 static void message_release(struct sc_broker *b, struct message *m)
 {
     if (--m->holders != 0)
         return;
-    b->stats.queued_bytes -= m->len;
+    b->stats.queued_bytes -= message_bytes(m->len);
     free(m);
 }
 
@@ -104,6 +110,7 @@ static void queue_remove(struct sc_broker *b, struct sub *sub, struct queued **a
     if (q->next == NULL)
         sub->last = at;
     sub->count--;
+    b->stats.queued_bytes -= sizeof *q;
     message_release(b, q->message);
     free(q);
 }
@@ -130,6 +137,7 @@ static bool queue_add(struct sc_broker *b, struct sub *sub, struct message *m)
         queue_overflow(b, sub);
     *q = (struct queued){.message = m};
     m->holders++;
+    b->stats.queued_bytes += sizeof *q;
     *sub->last = q;
     sub->last = &q->next;
     sub->count++;
@@ -182,6 +190,8 @@ static void sub_wait(struct sc_broker *b, struct sub *sub, uint32_t delay_ms)
     tick_on(b);
 }
 
+static void failed(struct sc_broker *b, struct sub *sub, enum sc_status st);
+
 static void kick(struct sc_broker *b, struct sub *sub)
 {
     if (sub->state != SUB_IDLE || sub->first == NULL)
@@ -194,8 +204,10 @@ static void kick(struct sc_broker *b, struct sub *sub)
         sub->state = greeted ? SUB_SENT : SUB_ASKED;
     else if (st == SC_ERR_UNAVAILABLE)
         sub->state = SUB_AWAY;
-    else
+    else if (st == SC_ERR_BUSY || st == SC_ERR_NO_MEMORY)
         sub_wait(b, sub, b->config.deliver_retry_ms);
+    else
+        failed(b, sub, st);
 }
 
 static void delivered(struct sc_broker *b, struct sub *sub)
@@ -250,13 +262,6 @@ void sc_broker_answered(struct sc_broker *b, uint64_t token, enum sc_status st)
 }
 
 /* ---- subscriptions ---- */
-
-static bool is_of_client(const struct sub *sub, struct orl_grain_id client)
-{
-    struct span key = sub->consumer.key;
-    return span_eq(sub->consumer.type, client.type) && key.len > client.key.len &&
-           key.ptr[client.key.len] == '+' && span_eq(span_of(key.ptr, client.key.len), client.key);
-}
 
 static void sub_remove(struct sc_broker *b, struct sub *sub)
 {
@@ -413,6 +418,14 @@ void sc_broker_put_subscriptions(const struct sc_broker *b,
 
 /* ---- publishing ---- */
 
+/* One message may always wait, whatever its size. */
+static bool has_room(const struct sc_broker *b, size_t bytes)
+{
+    uint64_t used = b->stats.queued_bytes;
+    uint64_t max = b->config.queue_max_bytes;
+    return used == 0 || (used <= max && bytes <= max - used);
+}
+
 /* A consumer that is there and keeps answering is waited for; one that is away or has failed is
  * not. */
 static bool must_wait_for(const struct sc_broker *b, const struct sub *sub)
@@ -426,7 +439,10 @@ enum sc_status sc_broker_publish(struct sc_broker *b, struct span queue,
     if (queue.len != 2 * TAG_LEN)
         return SC_ERR_ARGUMENT;
     size_t len = message->payload.len;
-    if (b->stats.queued_bytes != 0 && len > b->config.queue_max_bytes - b->stats.queued_bytes)
+    /* Else it would hold up every subscription of its stream, or cost a consumer its connection. */
+    if (orl_memory_message_bytes(message) + CALL_BYTES > b->config.delivery_max_bytes)
+        return SC_ERR_TOO_LARGE;
+    if (!has_room(b, message_bytes(len)))
         return SC_ERR_BUSY;
     const char *tag = (const char *)queue.ptr;
     uint32_t hash = stream_hash(tag, message->stream);
@@ -442,7 +458,7 @@ enum sc_status sc_broker_publish(struct sc_broker *b, struct span queue,
                           .len = len};
     if (len != 0)
         memcpy(m->payload, message->payload.ptr, len);
-    b->stats.queued_bytes += len;
+    b->stats.queued_bytes += message_bytes(len);
     b->stats.published++;
     bool heard = false;
     for (struct sub *sub = b->buckets[hash % BUCKETS]; sub != NULL; sub = sub->next_in_bucket) {
@@ -463,7 +479,7 @@ void sc_broker_client_up(struct sc_broker *b, struct orl_grain_id client)
 {
     for (uint32_t i = 0; i < b->slots_used; i++) {
         struct sub *sub = b->slots[i].sub;
-        if (sub == NULL || !is_of_client(sub, client))
+        if (sub == NULL || !orl_is_observer_of(sub->consumer, client))
             continue;
         sub->gone_ns = 0;
         if (sub->state == SUB_AWAY)
@@ -476,7 +492,7 @@ void sc_broker_client_down(struct sc_broker *b, struct orl_grain_id client)
 {
     for (uint32_t i = 0; i < b->slots_used; i++) {
         struct sub *sub = b->slots[i].sub;
-        if (sub == NULL || !is_of_client(sub, client))
+        if (sub == NULL || !orl_is_observer_of(sub->consumer, client))
             continue;
         sub->gone_ns = sc_loop_now_ns(b->loop);
         sub->state = SUB_AWAY;

@@ -22,6 +22,7 @@ struct sc_broker_config {
     uint32_t subscriptions_max;
     uint32_t queue_max_messages;
     uint64_t queue_max_bytes;
+    uint32_t delivery_max_bytes; /* the longest call to a consumer that its connection takes */
     uint32_t deliver_ms;
     uint32_t deliver_retry_ms;
     uint32_t deliver_tries;
@@ -29,7 +30,8 @@ struct sc_broker_config {
 
 struct sc_broker_ops {
     /* Calls a consumer. Accepted (SC_OK): sc_broker_answered follows once, not before the return.
-     * SC_ERR_UNAVAILABLE: its client is not connected; other errors: try again later. */
+     * SC_ERR_UNAVAILABLE: its client is not connected; SC_ERR_BUSY, SC_ERR_NO_MEMORY: try again
+     * later; other errors: this call cannot be made. */
     enum sc_status (*call)(void *user, struct orl_grain_id consumer,
                            const struct orl_method *method, uint32_t timeout_ms,
                            void (*put)(void *put_user, struct orl_args *args), void *put_user,
@@ -44,7 +46,8 @@ void sc_broker_close(struct sc_broker *broker);
 
 /* Takes a message, copying it; queue is the key of the queue grain that it was sent to.
  * SC_ERR_BUSY: queue_max_bytes are waiting, or a subscription's queue is full: publish it again
- * later; SC_ERR_ARGUMENT: not a queue's key. */
+ * later; SC_ERR_TOO_LARGE: over delivery_max_bytes when it is handed on; SC_ERR_ARGUMENT: not a
+ * queue's key. */
 SC_MUST_USE enum sc_status sc_broker_publish(struct sc_broker *broker, struct span queue,
                                              const struct orl_memory_message *message);
 
@@ -74,7 +77,7 @@ struct sc_broker_stats {
     uint64_t delivered;
     uint64_t unheard;
     uint64_t overflowed;
-    uint64_t queued_bytes;
+    uint64_t queued_bytes; /* of memory */
 };
 void sc_broker_stats(const struct sc_broker *broker, struct sc_broker_stats *stats_out);
 

@@ -51,12 +51,7 @@ static void client_unlink(struct gateway_client *c)
 static struct gateway_client *client_of(const struct sc_gateway *g, struct orl_grain_id observer)
 {
     for (struct gateway_client *c = g->clients; c != NULL; c = c->next) {
-        if (!c->ready || c->slow)
-            continue;
-        struct orl_grain_id id = orl_gateway_client(c->session);
-        if (observer.key.len > id.key.len && observer.key.ptr[id.key.len] == '+' &&
-            span_eq(span_of(observer.key.ptr, id.key.len), id.key) &&
-            span_eq(observer.type, id.type))
+        if (c->ready && !c->slow && orl_is_observer_of(observer, orl_gateway_client(c->session)))
             return c;
     }
     return NULL;
@@ -433,13 +428,16 @@ static void gateway_free(void *user)
 static enum sc_status open_parts(struct sc_gateway *g)
 {
     const struct sc_gateway_config *own = &g->config;
-    const struct sc_broker_config broker = {.client_drop_ms = own->client_drop_ms,
-                                            .subscriptions_max = own->subscriptions_max,
-                                            .queue_max_messages = own->queue_max_messages,
-                                            .queue_max_bytes = own->queue_max_bytes,
-                                            .deliver_ms = own->deliver_ms,
-                                            .deliver_retry_ms = own->deliver_retry_ms,
-                                            .deliver_tries = own->deliver_tries};
+    const struct sc_broker_config broker = {
+        .client_drop_ms = own->client_drop_ms,
+        .subscriptions_max = own->subscriptions_max,
+        .queue_max_messages = own->queue_max_messages,
+        .queue_max_bytes = own->queue_max_bytes,
+        .delivery_max_bytes = own->body_max_bytes < own->output_max_bytes ? own->body_max_bytes
+                                                                          : own->output_max_bytes,
+        .deliver_ms = own->deliver_ms,
+        .deliver_retry_ms = own->deliver_retry_ms,
+        .deliver_tries = own->deliver_tries};
     enum sc_status st = sc_broker_open(g->loop, &g->log, &broker, &broker_ops, g, &g->broker);
     if (st != SC_OK)
         return st;

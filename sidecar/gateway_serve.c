@@ -204,6 +204,11 @@ static enum sc_status wait_for_room(struct gateway_client *c)
     return SC_AGAIN;
 }
 
+static struct span why_not(const struct gateway_client *c)
+{
+    return span_of_str(sc_router_why(c->gateway->router));
+}
+
 static enum sc_status serve_send(struct gateway_client *c, const struct orl_gateway_event *event,
                                  uint16_t type, struct span payload)
 {
@@ -213,14 +218,14 @@ static enum sc_status serve_send(struct gateway_client *c, const struct orl_gate
     if (st == SC_AGAIN)
         return wait_for_room(c);
     c->gateway->stats.calls++;
-    if (st != SC_OK)
-        c->gateway->stats.calls_failed++;
-    if (!has_answer(event))
+    if (!has_answer(event)) {
+        c->gateway->stats.calls_failed += st != SC_OK;
         return SC_OK;
+    }
     char grain[GATEWAY_GRAIN_TEXT_MAX];
     grain_text(m->target, grain);
     return st == SC_OK ? orl_reply_completed(out_of(c), &event->reply)
-                       : answer_failure(c, &event->reply, grain, st, (struct span){0});
+                       : answer_failure(c, &event->reply, grain, st, why_not(c));
 }
 
 static enum sc_status serve_call(struct gateway_client *c, const struct orl_gateway_event *event,
@@ -247,7 +252,7 @@ static enum sc_status serve_call(struct gateway_client *c, const struct orl_gate
         return wait_for_room(c);
     }
     c->gateway->stats.calls++;
-    st = answer_failure(c, &event->reply, call->grain, st, (struct span){0});
+    st = answer_failure(c, &event->reply, call->grain, st, why_not(c));
     call_put(c, id);
     return st;
 }
@@ -288,18 +293,12 @@ static enum sc_status serve_queue(struct gateway_client *c, const struct orl_gat
     wbuf_clear(store);
     if (st == SC_ERR_BUSY)
         return reject(c, event, ORL_REJECTION_OVERLOADED, "the stream queues are full");
+    if (st == SC_ERR_TOO_LARGE)
+        return refuse(c, event, "System.ArgumentException",
+                      "the message would be too large for its consumers");
     if (st != SC_OK)
         return refuse(c, event, "System.ArgumentException", "this is no message for a queue");
     return has_answer(event) ? orl_reply_completed(out_of(c), &event->reply) : SC_OK;
-}
-
-/* A client subscribes observers of its own only. */
-static bool is_own_consumer(const struct gateway_client *c, struct orl_grain_id consumer)
-{
-    struct orl_grain_id client = orl_gateway_client(c->session);
-    return span_eq(consumer.type, client.type) && consumer.key.len > client.key.len &&
-           span_eq(span_of(consumer.key.ptr, client.key.len), client.key) &&
-           consumer.key.ptr[client.key.len] == '+';
 }
 
 static enum sc_status serve_get_all(struct gateway_client *c, const struct orl_gateway_event *event)
@@ -340,7 +339,7 @@ static enum sc_status serve_rendezvous(struct gateway_client *c,
                       "this gateway's rendezvous grains know RegisterConsumer, "
                       "UnregisterConsumer and GetAllSubscriptions only");
     enum sc_status st = orl_subscription_read(&r, &s);
-    if (st == SC_OK && add && !is_own_consumer(c, s.consumer))
+    if (st == SC_OK && add && !orl_is_observer_of(s.consumer, orl_gateway_client(c->session)))
         return refuse(c, event, "System.ArgumentException",
                       "the consumer is not an observer of this client");
     if (st == SC_OK && add)

@@ -1,10 +1,7 @@
 #include "sidecar/http.h"
 
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -14,13 +11,13 @@
 
 #include "sidecar/base/log.h"
 #include "sidecar/loop.h"
+#include "sidecar/net.h"
 
 enum {
     HEADERS_MAX_BYTES = 8192,
     BODY_MAX_BYTES = 1024, /* of a request: probes have none */
     REPLY_MAX_BYTES = 1 << 20,
-    IDLE_TIMEOUT_S = 10,
-    LISTEN_BACKLOG = 64
+    IDLE_TIMEOUT_S = 10
 };
 
 struct sc_http {
@@ -80,33 +77,6 @@ static void on_request(struct evhttp_request *req, void *arg)
     wbuf_fini(&reply.body);
 }
 
-static int listen_on(const struct sockaddr *addr, socklen_t len)
-{
-    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    int one = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, addr, len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
-}
-
-static uint16_t port_of(int fd)
-{
-    struct sockaddr_storage addr;
-    socklen_t len = sizeof addr;
-    if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
-        return 0;
-    if (addr.ss_family == AF_INET)
-        return ntohs(((const struct sockaddr_in *)&addr)->sin_port);
-    return ntohs(((const struct sockaddr_in6 *)&addr)->sin6_port);
-}
-
 static enum sc_status start(struct sc_http *http, struct sc_loop *loop, int fd)
 {
     http->server = evhttp_new(sc_loop_base(loop));
@@ -129,22 +99,27 @@ static enum sc_status start(struct sc_http *http, struct sc_loop *loop, int fd)
 enum sc_status sc_http_open(struct sc_loop *loop, const char *address, sc_http_fn fn, void *user,
                             const struct sc_log *log, struct sc_http **http_out)
 {
-    struct sockaddr_storage addr = {0};
-    int addr_len = sizeof addr;
-    if (evutil_parse_sockaddr_port(address, (struct sockaddr *)&addr, &addr_len) != 0) {
+    char host[SC_HOST_MAX];
+    uint16_t port = 0;
+    int fd = -1;
+    struct sc_address at;
+    enum sc_status st = sc_address_split(address, host, &port);
+    if (st == SC_OK)
+        st = sc_address_numeric(host, port, &at);
+    if (st != SC_OK) {
         SC_ERROR(log, "http %s is not an ip:port", address);
         return SC_ERR_CONFIG;
     }
-    int fd = listen_on((const struct sockaddr *)&addr, (socklen_t)addr_len);
-    if (fd < 0) {
-        SC_ERROR(log, "http %s cannot listen: %s", address, strerror(errno));
-        return SC_ERR_SYSTEM;
+    st = sc_net_listen(&at, &fd, &port);
+    if (st != SC_OK) {
+        SC_ERROR(log, "http %s cannot listen: %m", address);
+        return st;
     }
-    enum sc_status st = SC_ERR_NO_MEMORY;
+    st = SC_ERR_NO_MEMORY;
     struct sc_http *http = calloc(1, sizeof *http);
     if (http == NULL)
         goto err_fd;
-    *http = (struct sc_http){.fn = fn, .user = user, .port = port_of(fd)};
+    *http = (struct sc_http){.fn = fn, .user = user, .port = port};
     st = start(http, loop, fd);
     if (st != SC_OK)
         goto err_free;

@@ -20,7 +20,7 @@ struct sc_http_reply {
 typedef bool (*sc_http_fn)(void *user, const char *path, struct sc_http_reply *reply);
 
 /* Listens on "ip:port" or "[ip6]:port"; port 0 takes a free one. SC_ERR_CONFIG: not an address;
- * SC_ERR_SYSTEM: cannot listen, e.g. the port is in use. Both are logged. */
+ * SC_ERR_IO: cannot listen, e.g. the port is in use. Both are logged. */
 SC_MUST_USE enum sc_status sc_http_open(struct sc_loop *loop, const char *address, sc_http_fn fn,
                                         void *user, const struct sc_log *log,
                                         struct sc_http **http_out);

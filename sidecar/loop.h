@@ -1,6 +1,6 @@
-/* The event loop: descriptors, timers, signals. With wake.c and http.c the only files that know
- * libevent. One thread runs a loop and owns every object hung on it; only sc_wake_post is for
- * others.
+/* The event loop: descriptors, timers, signals. With http.c the only file that knows libevent. One
+ * thread runs a loop and owns every object hung on it; another thread wakes it through a descriptor
+ * that is watched here, as in resolve.c.
  *
  * An object may be closed from any callback, its own included: the memory is freed when the loop's
  * turn ends, and no callback of it runs after the close. */

@@ -39,11 +39,11 @@ uint32_t sc_metrics_p95_us(const struct sc_metrics *m)
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
-void sc_metrics_line(struct wbuf *out, const char *name, const char *type, const char *help,
-                     double value)
+void sc_metrics_lines(struct wbuf *out, const struct sc_metric *rows, size_t count)
 {
-    wb_printf(out, "# HELP gpu_sidecar_%s %s\n# TYPE gpu_sidecar_%s %s\ngpu_sidecar_%s %.17g\n",
-              name, help, name, type, name, value);
+    for (const struct sc_metric *m = rows; m != rows + count; m++)
+        wb_printf(out, "# HELP gpu_sidecar_%s %s\n# TYPE gpu_sidecar_%s %s\ngpu_sidecar_%s %.17g\n",
+                  m->name, m->help, m->name, m->type, m->name, m->value);
 }
 
 /* Buckets end at powers of two of nanoseconds, where steps end too: the counts are exact. */
@@ -68,39 +68,42 @@ static void write_hist(struct wbuf *out, const char *name, const char *help,
 
 void sc_metrics_write(const struct sc_metrics *m, struct wbuf *out)
 {
-    const struct {
-        const char *name, *type, *help;
-        uint64_t value;
-    } rows[] = {
-        {"connections_open", "gauge", "Shim connections open.", m->connections_open},
-        {"connections_total", "counter", "Shim connections accepted.", m->connections_opened},
+    const struct sc_metric rows[] = {
+        {"connections_open", "gauge", "Shim connections open.", (double)m->connections_open},
+        {"connections_total", "counter", "Shim connections accepted.",
+         (double)m->connections_opened},
         {"connections_refused_total", "counter", "Connections refused: identity or limit.",
-         m->connections_refused},
+         (double)m->connections_refused},
         {"connections_slow_total", "counter", "Connections dropped because they did not read.",
-         m->connections_dropped_slow},
+         (double)m->connections_dropped_slow},
         {"connections_protocol_errors_total", "counter", "Connections closed for bad bytes.",
-         m->connections_protocol_error},
-        {"frames_received_total", "counter", "Frames received from shims.", m->frames_in},
-        {"socket_received_bytes_total", "counter", "Bytes received from shims.", m->bytes_in},
-        {"socket_sent_bytes_total", "counter", "Bytes sent to shims.", m->bytes_out},
-        {"calls_total", "counter", "Calls accepted.", m->calls_accepted},
-        {"calls_ok_total", "counter", "Calls answered with a reply.", m->calls_ok},
-        {"calls_failed_total", "counter", "Calls answered with an error.", m->calls_failed},
-        {"calls_refused_total", "counter", "Calls not accepted.", m->calls_refused},
-        {"calls_deadline_total", "counter", "Calls whose time ran out.", m->calls_deadline},
-        {"calls_cancelled_total", "counter", "Calls their caller took back.", m->calls_cancelled},
-        {"replies_late_total", "counter", "Replies nobody waited for any more.", m->replies_late},
-        {"sends_total", "counter", "One-way messages accepted.", m->sends},
-        {"sends_dropped_total", "counter", "One-way messages dropped.", m->sends_dropped},
-        {"activations_total", "counter", "Grains created.", m->activations},
-        {"deactivations_total", "counter", "Grains ended on request.", m->deactivations},
-        {"events_total", "counter", "Events of kernels taken over for streams.", m->events_offered},
-        {"events_dropped_total", "counter", "Events that belong to no stream.", m->events_dropped},
-        {"events_held_total", "counter", "Times an event was held back.", m->events_held},
-        {"ring_full_total", "counter", "Times the submission ring had no room.", m->ring_full},
+         (double)m->connections_protocol_error},
+        {"frames_received_total", "counter", "Frames received from shims.", (double)m->frames_in},
+        {"socket_received_bytes_total", "counter", "Bytes received from shims.",
+         (double)m->bytes_in},
+        {"socket_sent_bytes_total", "counter", "Bytes sent to shims.", (double)m->bytes_out},
+        {"calls_total", "counter", "Calls accepted.", (double)m->calls_accepted},
+        {"calls_ok_total", "counter", "Calls answered with a reply.", (double)m->calls_ok},
+        {"calls_failed_total", "counter", "Calls answered with an error.", (double)m->calls_failed},
+        {"calls_refused_total", "counter", "Calls not accepted.", (double)m->calls_refused},
+        {"calls_deadline_total", "counter", "Calls whose time ran out.", (double)m->calls_deadline},
+        {"calls_cancelled_total", "counter", "Calls their caller took back.",
+         (double)m->calls_cancelled},
+        {"replies_late_total", "counter", "Replies nobody waited for any more.",
+         (double)m->replies_late},
+        {"sends_total", "counter", "One-way messages accepted.", (double)m->sends},
+        {"sends_dropped_total", "counter", "One-way messages dropped.", (double)m->sends_dropped},
+        {"activations_total", "counter", "Grains created.", (double)m->activations},
+        {"deactivations_total", "counter", "Grains ended on request.", (double)m->deactivations},
+        {"events_total", "counter", "Events of kernels taken over for streams.",
+         (double)m->events_offered},
+        {"events_dropped_total", "counter", "Events that belong to no stream.",
+         (double)m->events_dropped},
+        {"events_held_total", "counter", "Times an event was held back.", (double)m->events_held},
+        {"ring_full_total", "counter", "Times the submission ring had no room.",
+         (double)m->ring_full},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        sc_metrics_line(out, rows[i].name, rows[i].type, rows[i].help, (double)rows[i].value);
+    sc_metrics_lines(out, rows, sizeof rows / sizeof rows[0]);
     write_hist(out, "call_duration_seconds", "Time from a call's frame to its answer.",
                &m->call_latency);
 }

@@ -64,8 +64,11 @@ uint32_t sc_metrics_p95_us(const struct sc_metrics *m);
 /* Writes counters and histogram as Prometheus text, version 0.0.4. */
 void sc_metrics_write(const struct sc_metrics *m, struct wbuf *out);
 
-/* One metric with its HELP and TYPE lines; type "counter" or "gauge". */
-void sc_metrics_line(struct wbuf *out, const char *name, const char *type, const char *help,
-                     double value);
+/* Metrics with their HELP and TYPE lines; type is "counter" or "gauge". */
+struct sc_metric {
+    const char *name, *type, *help;
+    double value;
+};
+void sc_metrics_lines(struct wbuf *out, const struct sc_metric *rows, size_t count);
 
 #endif

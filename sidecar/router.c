@@ -1,6 +1,7 @@
 #include "sidecar/router.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -75,13 +76,16 @@ static void answer_soon(struct sc_router *router, struct sc_call *call, uint64_t
     }
 }
 
-static const char *kernel_of(const struct sc_router *router, uint64_t handle)
+/* Of a grain's kernel; -1 when there is no such grain. */
+static int kernel_index(const struct sc_router *router, uint64_t handle)
 {
     const struct sc_grain *grain = sc_grains_by_handle(&router->grains, handle);
-    const struct gpu_catalog *catalog = gpu_device_catalog(router->device);
-    if (grain == NULL || grain->kernel >= catalog->count)
-        return "unknown";
-    return catalog->entries[grain->kernel].manifest.id;
+    return grain != NULL ? (int)grain->kernel : -1;
+}
+
+static const char *kernel_name(const struct sc_router *router, int index)
+{
+    return index < 0 ? "unknown" : gpu_device_catalog(router->device)->entries[index].manifest.id;
 }
 
 static void on_clock(void *user)
@@ -92,7 +96,7 @@ static void on_clock(void *user)
     while ((call = sc_calls_due(&router->calls, now)) != NULL) {
         char text[192];
         int n = snprintf(text, sizeof text, "kernel %s did not answer within %llu ms",
-                         kernel_of(router, call->grain),
+                         kernel_name(router, kernel_index(router, call->grain)),
                          (unsigned long long)((call->deadline_ns - call->started_ns) / 1000000));
         router->metrics->calls_deadline++;
         router_finish(
@@ -107,6 +111,55 @@ static void on_clock(void *user)
 
 /* -- acceptance */
 
+static enum sc_status refuse(struct sc_router *router, enum sc_status st, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static enum sc_status refuse(struct sc_router *router, enum sc_status st, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(router->why, sizeof router->why, format, args);
+    va_end(args);
+    return st;
+}
+
+/* Says why the device did not take a request; index is the kernel's or -1. */
+static enum sc_status refused_by_device(struct sc_router *router, enum sc_status st, int index,
+                                        uint16_t type)
+{
+    const char *id = kernel_name(router, index);
+    switch (st) {
+    case SC_OK:
+    case SC_AGAIN:
+        return st;
+    case SC_ERR_NOT_FOUND:
+        return refuse(router, st,
+                      "no such grain; it ended, or the device was restarted: activate it again");
+    case SC_ERR_ARGUMENT:
+        return refuse(router, st, "type %u is no message of the kernel %s", type, id);
+    case SC_ERR_KERNEL:
+        return refuse(router, st, "kernel %s is unusable: %.300s", id,
+                      index >= 0 ? gpu_device_kernel_error(router->device, (uint32_t)index) : "");
+    case SC_ERR_TOO_LARGE:
+    case SC_ERR_BUSY:
+        return refuse(router, st, "%s", gpu_device_limit(router->device));
+    default:
+        return refuse(router, st, "%s", router->cause);
+    }
+}
+
+const char *sc_router_why(const struct sc_router *router)
+{
+    return router->why;
+}
+
+static enum sc_status calls_full(struct sc_router *router)
+{
+    return refuse(router, SC_ERR_BUSY,
+                  "too many calls in flight, the bound is %u (device.reply_slots)",
+                  router->calls.max);
+}
+
 /* Adds the caller's call; its deadline runs from now. */
 static enum sc_status add_call(struct sc_router *router, const struct sc_caller *caller,
                                enum sc_call_kind kind, struct sc_call **call_out)
@@ -115,11 +168,15 @@ static enum sc_status add_call(struct sc_router *router, const struct sc_caller 
     uint64_t now = sc_loop_now_ns(router->loop);
     enum sc_status st =
         sc_calls_add(&router->calls, caller, kind, now, now + (uint64_t)ms * 1000000, call_out);
-    if (st == SC_OK && !router->clock_runs) {
+    if (st == SC_ERR_BUSY)
+        return calls_full(router);
+    if (st != SC_OK)
+        return refuse(router, st, "id %llu is in flight already", (unsigned long long)caller->id);
+    if (!router->clock_runs) {
         router->clock_runs = true;
         sc_timer_every(router->clock, CLOCK_MS);
     }
-    return st;
+    return SC_OK;
 }
 
 /* Counts what was not accepted. */
@@ -132,19 +189,24 @@ static enum sc_status refused(struct sc_router *router, enum sc_status st)
     return st;
 }
 
-static enum sc_status check_open(const struct sc_router *router)
+static enum sc_status check_open(struct sc_router *router)
 {
-    return router->draining || router->device == NULL ? SC_ERR_UNAVAILABLE : SC_OK;
+    if (router->draining || router->device == NULL)
+        return refuse(router, SC_ERR_UNAVAILABLE, "%s",
+                      router->draining ? "draining" : router->cause);
+    return SC_OK;
 }
 
-static enum sc_status find_kernel(const struct sc_router *router, struct span kernel,
-                                  struct span key, uint32_t *kernel_out)
+static enum sc_status find_kernel(struct sc_router *router, struct span kernel, struct span key,
+                                  uint32_t *kernel_out)
 {
     if (key.len == 0 || key.len > KEY_MAX_BYTES)
-        return SC_ERR_ARGUMENT;
+        return refuse(router, SC_ERR_ARGUMENT, "a key has 1 to %d bytes, this one %zu",
+                      KEY_MAX_BYTES, key.len);
     int index = gpu_catalog_find(gpu_device_catalog(router->device), kernel);
     if (index < 0)
-        return SC_ERR_NOT_FOUND;
+        return refuse(router, SC_ERR_NOT_FOUND, "no kernel %.*s",
+                      kernel.len < 64 ? (int)kernel.len : 64, (const char *)kernel.ptr);
     *kernel_out = (uint32_t)index;
     return SC_OK;
 }
@@ -155,14 +217,16 @@ static enum sc_status create(struct sc_router *router, uint32_t kernel, struct s
 {
     struct sc_grain *grain = sc_grain_new(kernel, key);
     if (grain == NULL)
-        return SC_ERR_BUSY;
-    enum sc_status st = SC_ERR_BUSY;
+        return refuse(router, SC_ERR_BUSY, "no memory for a grain");
+    enum sc_status st = SC_OK;
     struct sc_call *own = sc_calls_add_own(&router->calls, SC_CALL_ACTIVATE, 0);
-    if (own == NULL)
+    if (own == NULL) {
+        st = calls_full(router);
         goto err_grain;
+    }
     st = gpu_device_activate(router->device, kernel, state_bytes, init,
                              sc_calls_token(&router->calls, own), &own->grain);
-    if (st != SC_OK)
+    if (refused_by_device(router, st, (int)kernel, 0) != SC_OK)
         goto err_own;
     grain->state = SC_GRAIN_COMING;
     bool added = sc_grains_add(&router->grains, grain, own->grain);
@@ -182,7 +246,7 @@ err_grain:
 static enum sc_status find_or_create(struct sc_router *router, struct span kernel, struct span key,
                                      struct sc_grain **grain_out)
 {
-    uint32_t index;
+    uint32_t index = 0;
     enum sc_status st = find_kernel(router, kernel, key, &index);
     if (st != SC_OK)
         return st;
@@ -198,7 +262,7 @@ enum sc_status sc_router_activate(struct sc_router *router, struct span kernel, 
                                   uint32_t state_bytes, struct span init,
                                   const struct sc_caller *caller)
 {
-    uint32_t index;
+    uint32_t index = 0;
     struct sc_call *call;
     enum sc_status st = check_open(router);
     if (st == SC_OK)
@@ -231,16 +295,17 @@ enum sc_status sc_router_deactivate(struct sc_router *router, uint64_t handle,
     struct sc_grain *grain = sc_grains_by_handle(&router->grains, handle);
     /* An address is given out when the grain is live: before that nobody can mean this one. */
     if (grain == NULL || grain->state != SC_GRAIN_LIVE)
-        return refused(router, SC_ERR_NOT_FOUND);
+        return refused(router, refused_by_device(router, SC_ERR_NOT_FOUND, -1, 0));
     enum sc_status st = add_call(router, caller, SC_CALL_WAIT, &call);
     if (st != SC_OK)
         return refused(router, st);
-    st = SC_ERR_BUSY;
     struct sc_call *own = sc_calls_add_own(&router->calls, SC_CALL_DEACTIVATE, handle);
-    if (own == NULL)
+    if (own == NULL) {
+        st = calls_full(router);
         goto err_call;
+    }
     st = gpu_device_deactivate(router->device, handle, sc_calls_token(&router->calls, own));
-    if (st != SC_OK)
+    if (refused_by_device(router, st, (int)grain->kernel, 0) != SC_OK)
         goto err_own;
     call->grain = handle;
     sc_grains_unname(&router->grains, grain);
@@ -269,7 +334,7 @@ enum sc_status sc_router_call(struct sc_router *router, uint64_t handle, uint16_
                          sc_calls_token(&router->calls, call));
     if (st != SC_OK) {
         sc_calls_remove(&router->calls, call);
-        return refused(router, st);
+        return refused(router, refused_by_device(router, st, kernel_index(router, handle), type));
     }
     call->grain = handle;
     router->metrics->calls_accepted++;
@@ -281,8 +346,10 @@ enum sc_status sc_router_send(struct sc_router *router, uint64_t handle, uint16_
                               struct span payload)
 {
     enum sc_status st = check_open(router);
-    if (st == SC_OK)
+    if (st == SC_OK) {
         st = gpu_device_send(router->device, handle, type, payload);
+        (void)refused_by_device(router, st, kernel_index(router, handle), type);
+    }
     if (st == SC_OK) {
         router->metrics->sends++;
         /* Nobody waits for an answer, but somebody may for room in the ring. */

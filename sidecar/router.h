@@ -39,9 +39,9 @@ SC_MUST_USE enum sc_status sc_router_open(struct sc_loop *loop,
 void sc_router_close(struct sc_router *router);
 
 /* The device is opened with these callbacks and the router as their user, then attached before
- * anything else is asked of the router. The device stays the caller's; it is closed before the
- * router, after which nothing is asked any more. From here on the router polls and ticks the
- * device; spin_us: how long it polls for an answer before the loop sleeps. */
+ * anything else is asked of the router. The device stays the caller's; it is closed after the
+ * router. From here on the router polls and ticks the device; spin_us: how long it polls for an
+ * answer before the loop sleeps. */
 const struct gpu_device_ops *sc_router_device_ops(void);
 SC_MUST_USE enum sc_status sc_router_attach(struct sc_router *router, struct gpu_device *device,
                                             uint32_t spin_us);
@@ -97,6 +97,10 @@ SC_MUST_USE enum sc_status sc_router_call(struct sc_router *router, uint64_t gra
                                           struct span payload, const struct sc_caller *caller);
 SC_MUST_USE enum sc_status sc_router_send(struct sc_router *router, uint64_t grain, uint16_t type,
                                           struct span payload);
+
+/* Why the last of these functions did not accept what it was asked, for people: names the object
+ * and the limit. Good until the next of them is called. */
+const char *sc_router_why(const struct sc_router *router);
 
 /* A call by name, as an Orleans client makes it: activates the grain (manifest's state size, empty
  * init) when it is not there. One callback, for the call. */

@@ -9,7 +9,7 @@
 
 struct sc_pump;
 
-enum { ROUTER_CAUSE_BYTES = 512 };
+enum { ROUTER_CAUSE_BYTES = 512, ROUTER_WHY_BYTES = 448 };
 
 struct sc_router {
     struct sc_loop *loop;
@@ -27,6 +27,7 @@ struct sc_router {
     uint32_t answered; /* list of calls whose grain is there already: told when the turn ends */
     bool clock_runs, telling, draining, closed;
     char cause[ROUTER_CAUSE_BYTES]; /* why the device does not serve */
+    char why[ROUTER_WHY_BYTES];     /* sc_router_why */
 };
 
 /* Ends a call: out of the table first, so that the callback may ask for anything. */

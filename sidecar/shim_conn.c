@@ -41,6 +41,7 @@ static void take_leave(struct shim_conn *conn)
     close(conn->fd);
     wbuf_fini(&conn->in);
     wbuf_fini(&conn->out);
+    conn->out_at = 0;
     if (conn->prev != NULL)
         conn->prev->next = conn->next;
     else
@@ -84,9 +85,14 @@ static size_t output_cap(const struct sc_shim *shim)
     return shim->config.output_max_bytes + shim->config.frame_max_bytes + FLUSH_EARLY_BYTES;
 }
 
+static size_t waiting_bytes(const struct shim_conn *conn)
+{
+    return conn->out.len - conn->out_at;
+}
+
 static bool has_output(const struct shim_conn *conn)
 {
-    return conn->out_at < conn->out.len;
+    return waiting_bytes(conn) != 0;
 }
 
 /* Writes what the kernel takes. Closes the connection when it is broken, too slow, or done. */
@@ -95,8 +101,7 @@ static void flush(struct shim_conn *conn)
     struct sc_shim *shim = conn->shim;
     conn->write_full = false;
     while (has_output(conn)) {
-        ssize_t n = send(conn->fd, conn->out.ptr + conn->out_at, conn->out.len - conn->out_at,
-                         MSG_NOSIGNAL);
+        ssize_t n = send(conn->fd, conn->out.ptr + conn->out_at, waiting_bytes(conn), MSG_NOSIGNAL);
         if (n > 0) {
             conn->out_at += (size_t)n;
             shim->metrics->bytes_out += (uint64_t)n;
@@ -128,21 +133,21 @@ static void flush(struct shim_conn *conn)
 /* A client that does not read its answers must not cost memory without bound. */
 static bool is_too_slow(const struct shim_conn *conn)
 {
-    return conn->out.failed || conn->out.len - conn->out_at > conn->shim->config.output_max_bytes;
+    return conn->out.failed || waiting_bytes(conn) > conn->shim->config.output_max_bytes;
 }
 
 static void drop_slow(struct shim_conn *conn)
 {
     struct sc_shim *shim = conn->shim;
     SC_WARN(shim->log, "shim %llu dropped client %s reason does_not_read waiting_bytes %zu",
-            (unsigned long long)conn->number, conn->name, conn->out.len - conn->out_at);
+            (unsigned long long)conn->number, conn->name, waiting_bytes(conn));
     shim->metrics->connections_dropped_slow++;
     shim_conn_to(conn, SHIM_CLOSED);
 }
 
 void shim_conn_relieve(struct shim_conn *conn)
 {
-    if (conn->out.len - conn->out_at > FLUSH_EARLY_BYTES && !conn->write_full)
+    if (waiting_bytes(conn) > FLUSH_EARLY_BYTES && !conn->write_full)
         flush(conn);
 }
 

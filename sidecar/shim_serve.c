@@ -80,54 +80,6 @@ static void on_deactivated(void *user, const struct sc_reply *reply)
     settle(user, reply, (struct sc_shim_response){.kind = SC_SHIM_OK});
 }
 
-/* -- why a request was not accepted, for a person */
-
-static const char *kernel_refusal(const struct shim_conn *conn, const struct sc_shim_request *q,
-                                  enum sc_status st, char *text, size_t cap)
-{
-    struct gpu_device *device = conn->shim->device;
-    int index = gpu_catalog_find(gpu_device_catalog(device), q->kernel);
-    int shown = q->kernel.len < 64 ? (int)q->kernel.len : 64;
-    if (index < 0)
-        snprintf(text, cap, "no kernel %.*s", shown, (const char *)q->kernel.ptr);
-    else if (st == SC_ERR_KERNEL)
-        snprintf(text, cap, "kernel %.*s is unusable: %.300s", shown, (const char *)q->kernel.ptr,
-                 gpu_device_kernel_error(device, (uint32_t)index));
-    else
-        return NULL;
-    return text;
-}
-
-static const char *refusal(const struct shim_conn *conn, const struct sc_shim_request *q,
-                           enum sc_status st, char *text, size_t cap)
-{
-    struct sc_router_view view;
-    const char *known = q->kind == SC_SHIM_ACTIVATE ? kernel_refusal(conn, q, st, text, cap) : NULL;
-    if (known != NULL)
-        return known;
-    switch (st) {
-    case SC_ERR_NOT_FOUND:
-        return "no such grain; it ended, or the device was restarted: activate it again";
-    case SC_ERR_ARGUMENT:
-        if (q->kind == SC_SHIM_CALL)
-            snprintf(text, cap, "type %u is no message of this kernel, or id %llu is in flight",
-                     q->type, (unsigned long long)q->id);
-        else
-            snprintf(text, cap, "key must be 1 to 256 bytes, and id %llu not in flight",
-                     (unsigned long long)q->id);
-        return text;
-    case SC_ERR_TOO_LARGE:
-        return "payload or state is over its limit";
-    case SC_ERR_BUSY:
-        return "no call slot, grain slot or memory is left on the device";
-    case SC_ERR_UNAVAILABLE:
-        sc_router_view(conn->shim->router, &view);
-        return view.cause;
-    default:
-        return sc_status_name(st);
-    }
-}
-
 /* -- requests */
 
 static enum sc_status serve_hello(struct shim_conn *conn, const struct sc_shim_request *q)
@@ -225,8 +177,7 @@ static enum sc_status serve_routed(struct shim_conn *conn, const struct sc_shim_
     if (st == SC_OK) {
         conn->in_flight++;
     } else if (st != SC_AGAIN) {
-        char text[512];
-        shim_answer_error(conn, q->id, st, refusal(conn, q, st, text, sizeof text));
+        shim_answer_error(conn, q->id, st, sc_router_why(router));
         st = SC_OK;
     }
     return st;

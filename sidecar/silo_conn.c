@@ -1,10 +1,7 @@
-#include "sidecar/silo_conn.h"
+#include "sidecar/silo_impl.h"
 
-#include "orleans-proto/client.h"
 #include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
 #include "sidecar/loop.h"
-#include "sidecar/net.h"
 #include "sidecar/resolve.h"
 #include "sidecar/sock.h"
 
@@ -16,20 +13,7 @@
 enum {
     STABLE_MS = 10000, /* a session this long sets the backoff back */
     LEAVE_MS = 60000,  /* a gateway that said stop closes within this, or we do */
-    SILENT_CALLS = 8,  /* so many calls running out of time without an answer: a dead session */
-    HEADER_MAX_BYTES = 1 << 20,
-    CAUSE_MAX = 256,
-    NO_CALL = UINT32_MAX
-};
-
-enum silo_state {
-    SILO_WAITING, /* for the backoff to pass */
-    SILO_RESOLVING,
-    SILO_CONNECTING,
-    SILO_PREAMBLE,
-    SILO_READY,
-    SILO_LEAVING, /* the gateway shuts down: no new calls, answers still come */
-    SILO_STATE_COUNT
+    HEADER_MAX_BYTES = 1 << 20
 };
 
 #define TO(s) (1u << (s))
@@ -41,54 +25,6 @@ static const uint8_t silo_next[SILO_STATE_COUNT] = {
     [SILO_READY] = TO(SILO_LEAVING) | TO(SILO_WAITING),
     [SILO_LEAVING] = TO(SILO_WAITING),
 };
-
-/* A call in flight; its index is what the session gives back with the answer. */
-struct pending {
-    void (*done)(void *user, const struct sc_silo_answer *answer); /* NULL: forgotten */
-    void *user;
-    uint32_t next_free;
-};
-
-struct sc_silo_conn {
-    struct sc_loop *loop;
-    struct sc_log log;
-    struct sc_silo_conn_config config; /* its text points at the copies below */
-    char *endpoint;                    /* owned */
-    char *cluster_id;                  /* owned */
-    char host[SC_HOST_MAX];
-    uint16_t port;
-
-    enum silo_state state;
-    struct sc_timer *timer; /* backoff, connect limit, leaving limit: one at a time */
-    struct sc_resolve *resolve;
-    struct sc_sock *sock;
-    struct orl_client *session;
-    struct orl_guid id;
-    uint64_t id_changes;
-    uint64_t ready_ns; /* this session */
-    uint64_t lost_ns;  /* the last ready session; 0: none yet */
-    uint32_t backoff_ms;
-    uint32_t silent_calls;
-    uint32_t attempts; /* since the last ready session */
-
-    struct sc_timer *expiry;
-    uint64_t expiry_ns; /* when it fires; UINT64_MAX: not armed */
-    struct pending *calls;
-    uint32_t calls_used; /* slots ever used */
-    uint32_t free_call;
-
-    struct sc_silo_watch *watches;
-    sc_silo_request_fn request_fn;
-    void *request_user;
-    struct sc_silo_conn_stats stats; /* without the present socket's bytes */
-    char cause[CAUSE_MAX];
-    char logged_cause[CAUSE_MAX];
-    bool closed;
-};
-
-static void on_timer(void *user);
-static void on_expiry(void *user);
-static void start_session(struct sc_silo_conn *c, const struct sc_address *address);
 
 static uint32_t or_default(uint32_t v, uint32_t standard)
 {
@@ -132,125 +68,6 @@ static void enter(struct sc_silo_conn *c, enum silo_state state)
     } else if (was_up) {
         tell_watches(c, false);
     }
-}
-
-/* ---- calls ---- */
-
-static uint32_t slot_take(struct sc_silo_conn *c)
-{
-    uint32_t slot = c->free_call;
-    if (slot != NO_CALL)
-        c->free_call = c->calls[slot].next_free;
-    else if (c->calls_used < c->config.calls_max)
-        slot = c->calls_used++;
-    return slot;
-}
-
-static void slot_put(struct sc_silo_conn *c, uint32_t slot)
-{
-    c->calls[slot] = (struct pending){.next_free = c->free_call};
-    c->free_call = slot;
-}
-
-static void call_over(struct sc_silo_conn *c, uint64_t slot, const struct sc_silo_answer *answer)
-{
-    assert(slot < c->calls_used);
-    struct pending call = c->calls[slot];
-    slot_put(c, (uint32_t)slot);
-    c->stats.in_flight--;
-    if (answer->status != SC_OK)
-        c->stats.calls_failed++;
-    if (call.done != NULL && !c->closed)
-        call.done(call.user, answer);
-}
-
-static void call_failed(struct sc_silo_conn *c, uint64_t slot, enum sc_status st, const char *text)
-{
-    struct sc_silo_answer answer = {.status = st, .text = span_of_str(text)};
-    call_over(c, slot, &answer);
-}
-
-static void call_answered(struct sc_silo_conn *c, uint64_t slot, const struct orl_response *r)
-{
-    struct sc_silo_answer answer = {.status = SC_OK, .response = r};
-    switch (r->outcome) {
-    case ORL_OUTCOME_COMPLETED:
-    case ORL_OUTCOME_VALUE:
-        break;
-    case ORL_OUTCOME_EXCEPTION:
-        answer.status = SC_ERR_EXCEPTION;
-        answer.text = r->exception.message.len != 0 ? r->exception.message : r->exception.type;
-        break;
-    case ORL_OUTCOME_REJECTED:
-        answer.status = SC_ERR_REJECTED;
-        answer.text = r->info;
-        break;
-    case ORL_OUTCOME_STATUS:
-    case ORL_OUTCOME_UNKNOWN:
-        answer.status = SC_ERR_PROTOCOL;
-        answer.response = NULL;
-        answer.text = span_of_str("the answer is of an unknown kind");
-        break;
-    }
-    call_over(c, slot, &answer);
-}
-
-static uint64_t ms_until(uint64_t then_ns, uint64_t now_ns)
-{
-    return then_ns <= now_ns ? 0 : (then_ns - now_ns + 999999) / 1000000;
-}
-
-static void arm_expiry(struct sc_silo_conn *c, uint64_t now_ns)
-{
-    uint64_t due_ns = orl_client_deadline_ns(c->session);
-    if (due_ns >= c->expiry_ns)
-        return;
-    c->expiry_ns = due_ns;
-    sc_timer_once(c->expiry, ms_until(due_ns, now_ns));
-}
-
-enum sc_status sc_silo_conn_call(struct sc_silo_conn *c, const struct sc_silo_call *call)
-{
-    if (!sc_silo_conn_up(c))
-        return SC_ERR_UNAVAILABLE;
-    bool one_way = call->method->one_way;
-    uint32_t slot = one_way ? 0 : slot_take(c);
-    if (slot == NO_CALL)
-        return SC_ERR_BUSY;
-    struct orl_client_call head = {.target = {call->grain_type, call->grain_key},
-                                   .method = call->method,
-                                   .timeout_ms = call->timeout_ms,
-                                   .now_ns = sc_clock_mono_ns(),
-                                   .user = slot};
-    if (call->to_silo)
-        head.target_silo = *orl_client_silo(c->session);
-    struct orl_call_frame frame;
-    enum sc_status st = orl_client_call_begin(c->session, sc_sock_out(c->sock), &head, &frame);
-    if (st == SC_OK) {
-        if (call->put != NULL)
-            call->put(call->user, &frame.args);
-        st = orl_client_call_end(c->session, &frame, NULL);
-    }
-    if (st != SC_OK) {
-        if (!one_way)
-            slot_put(c, slot);
-        return st == SC_ERR_NO_MEMORY ? SC_ERR_BUSY : st;
-    }
-    c->stats.calls++;
-    if (!one_way) {
-        c->stats.in_flight++;
-        c->calls[slot] = (struct pending){.done = call->done, .user = call->user};
-        arm_expiry(c, head.now_ns);
-    }
-    sc_sock_flush(c->sock);
-    return SC_OK;
-}
-
-void sc_silo_conn_forget(struct sc_silo_conn *c, const void *user)
-{
-    for (uint32_t i = 0; i < c->calls_used; i++)
-        if (c->calls[i].user == user)
-            c->calls[i].done = NULL;
 }
 
 /* ---- sessions ---- */
@@ -307,7 +124,7 @@ static void go_down(struct sc_silo_conn *c, bool needs_person, const char *cause
         sc_timer_once(c->timer, delay_ms);
     uint64_t id = 0, slot = 0;
     while (session != NULL && orl_client_abandon(session, &id, &slot))
-        call_failed(c, slot, SC_ERR_CLOSED, c->cause);
+        silo_call_failed(c, slot, SC_ERR_CLOSED, c->cause);
     orl_client_close(session);
 }
 
@@ -364,10 +181,10 @@ static void on_event(struct sc_silo_conn *c, const struct orl_client_event *even
         on_ready(c);
         break;
     case ORL_CLIENT_RESPONSE:
-        call_answered(c, event->user, &event->response);
+        silo_call_answered(c, event->user, &event->response);
         break;
     case ORL_CLIENT_GARBLED:
-        call_failed(c, event->user, SC_ERR_PROTOCOL, "the answer does not decode");
+        silo_call_failed(c, event->user, SC_ERR_PROTOCOL, "the answer does not decode");
         break;
     case ORL_CLIENT_REQUEST:
     case ORL_CLIENT_ONE_WAY:
@@ -409,7 +226,7 @@ static void on_closed(void *user, enum sc_status st, size_t left)
         why = orl_client_ended(c->session, left);
     else if (st != SC_ERR_IO && c->session != NULL)
         why = orl_client_why(c->session);
-    char text[CAUSE_MAX];
+    char text[SILO_CAUSE_MAX];
     if (why != ORL_WHY_NONE)
         snprintf(text, sizeof text, "%s", orl_client_why_text(why));
     else if (st == SC_ERR_IO)
@@ -454,7 +271,7 @@ static void start_session(struct sc_silo_conn *c, const struct sc_address *addre
     if (st == SC_OK)
         st = sc_net_connect(address, &fd);
     if (st == SC_ERR_IO) {
-        char text[CAUSE_MAX];
+        char text[SILO_CAUSE_MAX];
         snprintf(text, sizeof text, "%m");
         go_down(c, false, text);
         return;
@@ -474,7 +291,7 @@ static void on_resolved(void *user, enum sc_status st, const struct sc_address *
         start_session(c, address);
         return;
     }
-    char cause[CAUSE_MAX];
+    char cause[SILO_CAUSE_MAX];
     snprintf(cause, sizeof cause, "host name: %s", text);
     go_down(c, false, cause);
 }
@@ -496,7 +313,7 @@ static void attempt(struct sc_silo_conn *c)
 static void on_timer(void *user)
 {
     struct sc_silo_conn *c = user;
-    char text[CAUSE_MAX];
+    char text[SILO_CAUSE_MAX];
     switch (c->state) {
     case SILO_WAITING:
         attempt(c);
@@ -525,27 +342,10 @@ static void on_timer(void *user)
 
 /* A gateway can lose the way to a client whose id it knew before, and a stopped silo answers
  * nothing at all: then a new connection under a new id helps, or shows that the silo is gone. */
-static void check_silence(struct sc_silo_conn *c)
+void silo_give_up(struct sc_silo_conn *c)
 {
-    if (c->closed || c->state != SILO_READY || c->silent_calls < SILENT_CALLS)
-        return;
     renew_id(c);
     go_down(c, false, "many calls in a row ran out of time without any answer");
-}
-
-static void on_expiry(void *user)
-{
-    struct sc_silo_conn *c = user;
-    uint64_t now_ns = sc_clock_mono_ns();
-    uint64_t id = 0, slot = 0;
-    c->expiry_ns = UINT64_MAX;
-    while (!c->closed && c->session != NULL && orl_client_expire(c->session, now_ns, &id, &slot)) {
-        c->silent_calls++;
-        call_failed(c, slot, SC_ERR_DEADLINE, "no answer in time");
-    }
-    check_silence(c);
-    if (!c->closed && c->session != NULL)
-        arm_expiry(c, now_ns);
 }
 
 /* ---- opening, closing, looking ---- */
@@ -583,7 +383,7 @@ enum sc_status sc_silo_conn_open(struct sc_loop *loop, const struct sc_log *log,
     if (c == NULL)
         return SC_ERR_NO_MEMORY;
     *c = (struct sc_silo_conn){
-        .loop = loop, .log = *log, .expiry_ns = UINT64_MAX, .free_call = NO_CALL};
+        .loop = loop, .log = *log, .expiry_ns = UINT64_MAX, .free_call = SILO_NO_CALL};
     snprintf(c->cause, sizeof c->cause, "not connected yet");
     enum sc_status st = SC_ERR_NO_MEMORY;
     c->endpoint = strdup(config->endpoint);
@@ -602,7 +402,7 @@ enum sc_status sc_silo_conn_open(struct sc_loop *loop, const struct sc_log *log,
     st = sc_timer_open(loop, on_timer, c, &c->timer);
     if (st != SC_OK)
         goto err_free;
-    st = sc_timer_open(loop, on_expiry, c, &c->expiry);
+    st = sc_timer_open(loop, silo_calls_expire, c, &c->expiry);
     if (st != SC_OK)
         goto err_timer;
     renew_id(c);

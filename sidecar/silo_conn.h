@@ -33,7 +33,8 @@ struct sc_silo_conn_config {
     uint32_t body_max_bytes;   /* of a message from the silo [16 MiB] */
 };
 
-/* Starts to connect. SC_ERR_CONFIG: the endpoint does not parse; SC_ERR_NO_MEMORY. */
+/* Starts to connect. SC_ERR_CONFIG: the endpoint does not parse (logged);
+ * SC_ERR_NO_MEMORY. */
 SC_MUST_USE enum sc_status sc_silo_conn_open(struct sc_loop *loop, const struct sc_log *log,
                                              const struct sc_silo_conn_config *config,
                                              struct sc_silo_conn **conn_out);

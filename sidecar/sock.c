@@ -317,11 +317,6 @@ void sc_sock_flush_now(struct sc_sock *s)
         write_out(s);
 }
 
-size_t sc_sock_backlog(const struct sc_sock *s)
-{
-    return s->out.len - s->sent;
-}
-
 void sc_sock_pause(struct sc_sock *s)
 {
     if (s->closed || s->finishing || s->paused)

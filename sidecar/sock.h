@@ -45,9 +45,6 @@ void sc_sock_flush(struct sc_sock *sock);
 /* Writes now what the kernel takes. For goodbyes; a failure shows later. */
 void sc_sock_flush_now(struct sc_sock *sock);
 
-/* Not yet written. */
-size_t sc_sock_backlog(const struct sc_sock *sock);
-
 /* Stops reading and taking, and goes on with both. */
 void sc_sock_pause(struct sc_sock *sock);
 void sc_sock_resume(struct sc_sock *sock);

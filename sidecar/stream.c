@@ -1,231 +1,22 @@
-#include "sidecar/stream.h"
+#include "sidecar/stream_impl.h"
 
-#include "orleans-proto/invoke.h"
 #include "orleans-proto/reply.h"
 #include "orleans-proto/stream.h"
 #include "sidecar/base/clock.h"
-#include "sidecar/base/log.h"
 #include "sidecar/loop.h"
-#include "sidecar/silo_conn.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
     NAME_MAX_BYTES = 1024,
-    BUCKETS_MIN = 64,
-    TICK_MS = 25,   /* how exactly a retry's time is kept */
-    CAUSES_MAX = 8, /* causes of refusals that are remembered as reported */
+    TICK_MS = 25, /* how exactly a retry's time is kept */
     CAUSE_MAX = 256
-};
-
-struct event {
-    struct event *next;
-    enum sc_event_encoding encoding;
-    uint32_t len;
-    uint8_t payload[];
-};
-
-enum lane_place { LANE_READY, LANE_WAITING, LANE_SENT };
-
-/* One stream with something to publish; gone when it has nothing left. */
-struct lane {
-    struct sc_stream *stream;
-    struct lane *next_in_bucket;
-    struct lane *prev; /* in the list of its place */
-    struct lane *next;
-    enum lane_place place;
-    uint32_t hash;
-    struct event *first;
-    struct event **last;
-    uint32_t sent_count; /* of the batch in flight: so many from the front */
-    uint32_t backoff_ms;
-    uint64_t retry_ns; /* LANE_WAITING */
-    uint32_t tries;    /* of the batch at the front */
-    bool troubled;     /* refused at the last try */
-    uint16_t ns_len;
-    uint16_t key_len;
-    uint8_t name[]; /* namespace, then key */
-};
-
-struct lane_list {
-    struct lane *first;
-    struct lane *last;
-};
-
-struct sc_stream {
-    struct sc_loop *loop;
-    struct sc_log log;
-    struct sc_stream_config config;
-    char *provider; /* owned; config.provider */
-    struct sc_silo_conn *conn;
-    struct sc_silo_watch watch;
-    struct sc_timer *timer; /* runs while lanes wait */
-    bool timer_on;
-    bool pump_queued;
-    bool closed;
-    bool held; /* somebody was told SC_AGAIN and not yet that there is room */
-    void (*room_fn)(void *user);
-    void *room_user;
-    struct orl_method publish;
-    struct orl_method enqueue;
-    struct lane_list lists[LANE_SENT + 1];
-    struct lane **buckets; /* owned */
-    uint32_t bucket_mask;
-    uint32_t batches;            /* in flight */
-    uint32_t causes[CAUSES_MAX]; /* hashes of what was reported */
-    uint32_t cause_next;
-    struct span *spans;       /* owned; batch_max_events, for one batch */
-    struct orl_value *values; /* the same */
-    struct wbuf payload;      /* memory mode: the batch before it is put into a message */
-    struct sc_stream_stats stats;
 };
 
 static uint64_t or_default(uint64_t v, uint64_t standard)
 {
     return v != 0 ? v : standard;
-}
-
-/* ---- lanes ---- */
-
-static void list_add(struct lane_list *list, struct lane *lane, bool front)
-{
-    lane->prev = front ? NULL : list->last;
-    lane->next = front ? list->first : NULL;
-    if (lane->prev != NULL)
-        lane->prev->next = lane;
-    else
-        list->first = lane;
-    if (lane->next != NULL)
-        lane->next->prev = lane;
-    else
-        list->last = lane;
-}
-
-static void list_remove(struct lane_list *list, struct lane *lane)
-{
-    if (lane->prev != NULL)
-        lane->prev->next = lane->next;
-    else
-        list->first = lane->next;
-    if (lane->next != NULL)
-        lane->next->prev = lane->prev;
-    else
-        list->last = lane->prev;
-}
-
-static void lane_move(struct lane *lane, enum lane_place place, bool front)
-{
-    list_remove(&lane->stream->lists[lane->place], lane);
-    lane->place = place;
-    list_add(&lane->stream->lists[place], lane, front);
-}
-
-static struct span lane_ns(const struct lane *lane)
-{
-    return span_of(lane->name, lane->ns_len);
-}
-
-static struct span lane_key(const struct lane *lane)
-{
-    return span_of(lane->name + lane->ns_len, lane->key_len);
-}
-
-static uint32_t name_hash(struct span ns, struct span key)
-{
-    return orl_hash32(ns) * 31 + orl_hash32(key);
-}
-
-static size_t lane_bytes(const struct lane *lane)
-{
-    return sizeof *lane + lane->ns_len + lane->key_len;
-}
-
-static size_t event_bytes(const struct event *e)
-{
-    return sizeof *e + e->len;
-}
-
-static struct lane *lane_find(const struct sc_stream *s, struct span ns, struct span key,
-                              uint32_t hash)
-{
-    struct lane *lane = s->buckets[hash & s->bucket_mask];
-    while (lane != NULL &&
-           !(lane->hash == hash && span_eq(lane_ns(lane), ns) && span_eq(lane_key(lane), key)))
-        lane = lane->next_in_bucket;
-    return lane;
-}
-
-/* Doubles the buckets when there are as many lanes; without memory chains just get longer. */
-static void buckets_grow(struct sc_stream *s)
-{
-    uint32_t count = s->bucket_mask + 1;
-    if (s->stats.streams < count || count > UINT32_MAX / 4)
-        return;
-    struct lane **grown = calloc((size_t)count * 2, sizeof(struct lane *));
-    if (grown == NULL)
-        return;
-    uint32_t mask = count * 2 - 1;
-    for (uint32_t i = 0; i < count; i++) {
-        struct lane *next = NULL;
-        for (struct lane *lane = s->buckets[i]; lane != NULL; lane = next) {
-            next = lane->next_in_bucket;
-            lane->next_in_bucket = grown[lane->hash & mask];
-            grown[lane->hash & mask] = lane;
-        }
-    }
-    free(s->buckets);
-    s->buckets = grown;
-    s->bucket_mask = mask;
-}
-
-static struct lane *lane_add(struct sc_stream *s, struct span ns, struct span key, uint32_t hash)
-{
-    struct lane *lane = malloc(sizeof *lane + ns.len + key.len);
-    if (lane == NULL)
-        return NULL;
-    buckets_grow(s);
-    *lane = (struct lane){.stream = s,
-                          .hash = hash,
-                          .place = LANE_READY,
-                          .backoff_ms = s->config.retry_min_ms,
-                          .ns_len = (uint16_t)ns.len,
-                          .key_len = (uint16_t)key.len};
-    if (ns.len != 0)
-        memcpy(lane->name, ns.ptr, ns.len);
-    memcpy(lane->name + ns.len, key.ptr, key.len);
-    lane->last = &lane->first;
-    lane->next_in_bucket = s->buckets[hash & s->bucket_mask];
-    s->buckets[hash & s->bucket_mask] = lane;
-    list_add(&s->lists[LANE_READY], lane, false);
-    s->stats.streams++;
-    s->stats.backlog_bytes += lane_bytes(lane);
-    return lane;
-}
-
-static void lane_remove(struct lane *lane)
-{
-    struct sc_stream *s = lane->stream;
-    struct lane **at = &s->buckets[lane->hash & s->bucket_mask];
-    while (*at != lane)
-        at = &(*at)->next_in_bucket;
-    *at = lane->next_in_bucket;
-    list_remove(&s->lists[lane->place], lane);
-    s->stats.streams--;
-    s->stats.backlog_bytes -= lane_bytes(lane);
-    free(lane);
-}
-
-static void drop_first(struct lane *lane)
-{
-    struct event *e = lane->first;
-    lane->first = e->next;
-    if (lane->first == NULL)
-        lane->last = &lane->first;
-    lane->stream->stats.backlog_events--;
-    lane->stream->stats.backlog_bytes -= event_bytes(e);
-    free(e);
 }
 
 /* ---- one batch ---- */
@@ -329,11 +120,11 @@ static void set_troubled(struct lane *lane, bool troubled)
 static bool cause_is_new(struct sc_stream *s, struct span text)
 {
     uint32_t hash = orl_hash32(text) | 1;
-    for (uint32_t i = 0; i < CAUSES_MAX; i++)
+    for (uint32_t i = 0; i < STREAM_CAUSES_MAX; i++)
         if (s->causes[i] == hash)
             return false;
     s->causes[s->cause_next] = hash;
-    s->cause_next = (s->cause_next + 1) % CAUSES_MAX;
+    s->cause_next = (s->cause_next + 1) % STREAM_CAUSES_MAX;
     return true;
 }
 
@@ -372,15 +163,6 @@ static void lane_wait(struct lane *lane)
 
 static void pump_soon(struct sc_stream *s);
 
-static void tell_room(struct sc_stream *s)
-{
-    if (!s->held || s->stats.backlog_bytes > s->config.backlog_bytes / 4 * 3)
-        return;
-    s->held = false;
-    if (s->room_fn != NULL)
-        s->room_fn(s->room_user);
-}
-
 static void lane_published(struct lane *lane)
 {
     struct sc_stream *s = lane->stream;
@@ -392,14 +174,11 @@ static void lane_published(struct lane *lane)
     set_troubled(lane, false);
     if (s->stats.troubled == 0)
         memset(s->causes, 0, sizeof s->causes);
-    for (; lane->sent_count != 0; lane->sent_count--)
-        drop_first(lane);
+    uint32_t count = lane->sent_count;
+    lane->sent_count = 0;
     lane->tries = 0;
     lane->backoff_ms = s->config.retry_min_ms;
-    if (lane->first == NULL)
-        lane_remove(lane);
-    else
-        lane_move(lane, LANE_READY, false);
+    lane_drop(lane, count);
 }
 
 static void on_done(void *user, const struct sc_silo_answer *answer)
@@ -409,7 +188,6 @@ static void on_done(void *user, const struct sc_silo_answer *answer)
     s->batches--;
     if (answer->status == SC_OK) {
         lane_published(lane);
-        tell_room(s);
     } else {
         s->stats.retries++;
         lane->sent_count = 0;
@@ -509,31 +287,20 @@ static void on_link(void *user, bool up)
 
 /* ---- offering ---- */
 
-/* Strings travel as .NET strings: bytes that are no UTF-8 would arrive as others. */
-static bool is_utf8(struct span s)
-{
-    for (size_t i = 0; i < s.len;) {
-        uint8_t b = s.ptr[i];
-        size_t n = b < 0x80 ? 1 : b >= 0xc2 && b < 0xe0 ? 2 : (b & 0xf0) == 0xe0 ? 3 : 4;
-        if ((b >= 0x80 && b < 0xc2) || b > 0xf4 || n > s.len - i)
-            return false;
-        for (size_t k = 1; k < n; k++)
-            if ((s.ptr[i + k] & 0xc0) != 0x80)
-                return false;
-        uint8_t second = n > 1 ? s.ptr[i + 1] : 0;
-        if ((b == 0xe0 && second < 0xa0) || (b == 0xed && second > 0x9f) ||
-            (b == 0xf0 && second < 0x90) || (b == 0xf4 && second > 0x8f))
-            return false;
-        i += n;
-    }
-    return true;
-}
-
 static bool event_is_good(const struct sc_event *e)
 {
     return e->key.len != 0 && e->key.len <= NAME_MAX_BYTES &&
-           e->stream_namespace.len <= NAME_MAX_BYTES && is_utf8(e->key) &&
-           is_utf8(e->stream_namespace) && (e->encoding != SC_EVENT_UTF8 || is_utf8(e->payload));
+           e->stream_namespace.len <= NAME_MAX_BYTES && orl_is_utf8(e->key) &&
+           orl_is_utf8(e->stream_namespace) &&
+           (e->encoding != SC_EVENT_UTF8 || orl_is_utf8(e->payload));
+}
+
+/* One event fits when nothing waits, whatever its size. */
+static bool has_room(const struct sc_stream *s, size_t bytes)
+{
+    uint64_t used = s->stats.backlog_bytes;
+    uint64_t max = s->config.backlog_bytes;
+    return s->stats.backlog_events == 0 || (used <= max && bytes <= max - used);
 }
 
 enum sc_status sc_stream_offer(struct sc_stream *s, const struct sc_event *event)
@@ -542,39 +309,14 @@ enum sc_status sc_stream_offer(struct sc_stream *s, const struct sc_event *event
         return SC_ERR_ARGUMENT;
     if (event->payload.len > s->config.event_max_bytes)
         return SC_ERR_TOO_LARGE;
-    struct span ns = event->stream_namespace;
-    struct span key = event->key;
-    uint32_t hash = name_hash(ns, key);
-    struct lane *lane = lane_find(s, ns, key, hash);
-    size_t bytes = sizeof(struct event) + event->payload.len;
-    if (lane == NULL)
-        bytes += sizeof *lane + ns.len + key.len;
-    bool empty = s->stats.backlog_events == 0; /* then it fits, whatever its size */
-    if (!empty &&
-        bytes > s->config.backlog_bytes - (s->stats.backlog_bytes < s->config.backlog_bytes
-                                               ? s->stats.backlog_bytes
-                                               : s->config.backlog_bytes)) {
-        s->held = true;
+    if (!has_room(s, lane_cost(s, event))) {
         s->stats.held++;
         return SC_AGAIN;
     }
-    struct event *e = malloc(sizeof *e + event->payload.len);
-    if (e == NULL)
-        return SC_ERR_NO_MEMORY;
-    if (lane == NULL)
-        lane = lane_add(s, ns, key, hash);
-    if (lane == NULL) {
-        free(e);
-        return SC_ERR_NO_MEMORY;
-    }
-    *e = (struct event){.encoding = event->encoding, .len = (uint32_t)event->payload.len};
-    if (e->len != 0)
-        memcpy(e->payload, event->payload.ptr, e->len);
-    *lane->last = e;
-    lane->last = &e->next;
+    enum sc_status st = lane_put(s, event);
+    if (st != SC_OK)
+        return st;
     s->stats.accepted++;
-    s->stats.backlog_events++;
-    s->stats.backlog_bytes += event_bytes(e);
     pump_soon(s);
     return SC_OK;
 }
@@ -610,8 +352,10 @@ enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
                               const struct sc_stream_config *config, struct sc_silo_conn *conn,
                               struct sc_stream **stream_out)
 {
-    if (config->provider == NULL || !is_utf8(span_of_str(config->provider)))
+    if (config->provider == NULL || !orl_is_utf8(span_of_str(config->provider))) {
+        SC_ERROR(log, "stream provider is missing or not UTF-8: stream.provider");
         return SC_ERR_CONFIG;
+    }
     struct sc_stream *s = calloc(1, sizeof *s);
     if (s == NULL)
         return SC_ERR_NO_MEMORY;
@@ -623,14 +367,14 @@ enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
     take_config(s, config);
     wbuf_init(&s->payload, (size_t)s->config.event_max_bytes + s->config.batch_max_bytes +
                                (size_t)s->config.batch_max_events * 16 + 256);
-    s->buckets = calloc(BUCKETS_MIN, sizeof(struct lane *));
-    s->bucket_mask = BUCKETS_MIN - 1;
     s->spans = calloc(s->config.batch_max_events, sizeof *s->spans);
     s->values = calloc(s->config.batch_max_events, sizeof *s->values);
     enum sc_status st = SC_ERR_NO_MEMORY;
-    if (s->provider == NULL || s->buckets == NULL || s->spans == NULL || s->values == NULL)
+    if (s->provider == NULL || s->spans == NULL || s->values == NULL)
         goto err_free;
-    st = methods_init(s);
+    st = lanes_init(s);
+    if (st == SC_OK)
+        st = methods_init(s);
     if (st == SC_OK)
         st = sc_timer_open(loop, on_tick, s, &s->timer);
     if (st != SC_OK)
@@ -651,26 +395,14 @@ void sc_stream_close(struct sc_stream *s)
     if (s->stats.lost != 0)
         SC_ERROR(&s->log, "stream lost events %llu streams %u, they were waiting at the stop",
                  (unsigned long long)s->stats.lost, s->stats.streams);
-    for (size_t i = 0; i <= LANE_SENT; i++) {
-        while (s->lists[i].first != NULL) {
-            struct lane *lane = s->lists[i].first;
-            sc_silo_conn_forget(s->conn, lane);
-            while (lane->first != NULL)
-                drop_first(lane);
-            lane_remove(lane);
-        }
-    }
+    for (struct lane *lane = s->lists[LANE_SENT].first; lane != NULL; lane = lane->next)
+        sc_silo_conn_forget(s->conn, lane);
+    lanes_fini(s);
     sc_silo_conn_unwatch(s->conn, &s->watch);
     sc_timer_close(s->timer);
     s->closed = true;
     if (!s->pump_queued)
         sc_loop_later(s->loop, on_pump, s);
-}
-
-void sc_stream_on_room(struct sc_stream *s, void (*fn)(void *user), void *user)
-{
-    s->room_fn = fn;
-    s->room_user = user;
 }
 
 bool sc_stream_idle(const struct sc_stream *s)

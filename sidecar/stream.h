@@ -50,7 +50,8 @@ struct sc_stream_config {
     uint32_t retry_max_ms;     /* [10000] */
 };
 
-/* conn is borrowed until the close. SC_ERR_CONFIG: a value out of range; SC_ERR_NO_MEMORY. */
+/* conn is borrowed until the close. SC_ERR_CONFIG: no provider, or it is not UTF-8
+ * (logged); SC_ERR_NO_MEMORY. */
 SC_MUST_USE enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_log *log,
                                           const struct sc_stream_config *config,
                                           struct sc_silo_conn *conn, struct sc_stream **stream_out);
@@ -58,13 +59,10 @@ SC_MUST_USE enum sc_status sc_stream_open(struct sc_loop *loop, const struct sc_
 /* What was not published is lost, counted and logged. */
 void sc_stream_close(struct sc_stream *stream);
 
-/* Takes an event, copying it. SC_AGAIN: stream.backlog_bytes are waiting, offer it again when
- * sc_stream_on_room's fn was called. SC_ERR_TOO_LARGE: over event_max_bytes; SC_ERR_ARGUMENT: a key
+/* Takes an event, copying it. SC_AGAIN: stream.backlog_bytes are waiting, offer it again
+ * after a while. SC_ERR_TOO_LARGE: over event_max_bytes; SC_ERR_ARGUMENT: a key
  * of no or over 1024 bytes, a namespace over 1024, or text that is not UTF-8. */
 SC_MUST_USE enum sc_status sc_stream_offer(struct sc_stream *stream, const struct sc_event *event);
-
-/* fn is called once after each SC_AGAIN, when a quarter of the backlog is free again. */
-void sc_stream_on_room(struct sc_stream *stream, void (*fn)(void *user), void *user);
 
 /* Nothing waiting and nothing in flight: a drain is over. */
 bool sc_stream_idle(const struct sc_stream *stream);

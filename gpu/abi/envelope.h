@@ -34,7 +34,7 @@
  *   0      4    5     6     8     16    24     32          40   44   48                        128
  *   stamp  kind flags type  dst   src   call   reply_slab  len  seq  payload
  *
- * stamp belongs to whoever holds the slot: in a ring it publishes the slot (see ring.h), in the
+ * stamp belongs to whoever holds the slot: in a ring it publishes the slot (see region.h), in the
  * message pool it links a mailbox or free list. It is the last word a ring writer writes. */
 struct gpu_envelope {
     uint32_t stamp;

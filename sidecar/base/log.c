@@ -78,14 +78,3 @@ void sc_log_write(const struct sc_log *log, enum sc_log_level level, const char 
     ssize_t written = write(log->fd, l.text, l.len);
     (void)written;
 }
-
-bool sc_log_level_parse(const char *text, enum sc_log_level *level_out)
-{
-    for (int i = 0; i < SC_LOG_LEVEL_COUNT; i++) {
-        if (strcmp(text, level_name[i]) == 0) {
-            *level_out = (enum sc_log_level)i;
-            return true;
-        }
-    }
-    return false;
-}

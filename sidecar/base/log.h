@@ -37,7 +37,4 @@ void sc_log_write(const struct sc_log *log, enum sc_log_level level, const char 
             sc_log_write((log), SC_LOG_DEBUG, __VA_ARGS__); \
     } while (0)
 
-/* Level by its configuration name ("error" ... "debug"); false when unknown. */
-bool sc_log_level_parse(const char *text, enum sc_log_level *level_out);
-
 #endif

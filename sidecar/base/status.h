@@ -3,18 +3,10 @@
 
 #define SC_MUST_USE __attribute__((warn_unused_result))
 
-/* How far the damage of a failure reaches; the range of a code in enum sc_status. */
-enum sc_scope {
-    SC_SCOPE_NONE,
-    SC_SCOPE_CALL,       /* one call fails, its connection goes on */
-    SC_SCOPE_CONNECTION, /* the connection closes, others go on */
-    SC_SCOPE_DEVICE,     /* the device's worker restarts */
-    SC_SCOPE_PROCESS     /* the daemon stops */
-};
-
-/* Every failure in the product. The numbers are part of the socket protocol
- * (docs/socket-protocol.md): never renumber, only add. SC_AGAIN is no error: more bytes, or no room
- * yet. */
+/* Every failure in the product. The hundreds say how far the damage reaches: 1 one call fails, its
+ * connection goes on; 2 the connection closes, others go on; 3 the device's worker restarts; 4 the
+ * daemon stops. The numbers are part of the socket protocol (docs/socket-protocol.md): never
+ * renumber, only add. SC_AGAIN is no error: more bytes, or no room yet. */
 enum sc_status {
     SC_OK = 0,
     SC_AGAIN = 1,
@@ -43,11 +35,6 @@ enum sc_status {
     SC_ERR_SYSTEM = 0x401,
     SC_ERR_NO_MEMORY = 0x402
 };
-
-static inline enum sc_scope sc_status_scope(enum sc_status st)
-{
-    return (enum sc_scope)((unsigned)st >> 8);
-}
 
 /* A stable lower-case word for logs, metrics and the socket protocol, e.g. "not_found". */
 const char *sc_status_name(enum sc_status st);

@@ -164,6 +164,12 @@ const struct gpu_catalog *gpu_device_catalog(const struct gpu_device *dev)
     return &dev->catalog;
 }
 
+const char *gpu_device_limit(const struct gpu_device *dev)
+{
+    (void)dev;
+    return "all grain slots are in use, the bound is 2 (device.grains_max)";
+}
+
 const char *gpu_device_kernel_error(const struct gpu_device *dev, uint32_t kernel)
 {
     (void)dev;

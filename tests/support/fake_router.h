@@ -74,6 +74,12 @@ bool sc_router_has_kernel(const struct sc_router *router, struct span kernel)
     return span_eq_str(kernel, "echo");
 }
 
+const char *sc_router_why(const struct sc_router *router)
+{
+    (void)router;
+    return "the device is starting";
+}
+
 static inline void fake_room(void *user)
 {
     struct sc_router *r = user;
@@ -128,8 +134,9 @@ enum sc_status sc_router_send_key(struct sc_router *router, struct span kernel, 
 {
     (void)kernel;
     (void)key;
-    (void)type;
     (void)payload;
+    if (type == FAKE_REFUSED)
+        return SC_ERR_UNAVAILABLE;
     router->sends++;
     return SC_OK;
 }

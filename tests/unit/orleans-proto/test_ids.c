@@ -256,9 +256,41 @@ static void test_grain_id_field_has_the_bytes_of_the_real_serializer(void **stat
     wbuf_fini(&w);
 }
 
+static void test_observer_belongs_to_the_client_in_its_key(void **state)
+{
+    (void)state;
+    const struct orl_grain_id client = {span_of_str("sys.client"), span_of_str("ab")};
+    static const struct {
+        const char *type, *key;
+        bool own;
+    } rows[] = {{"sys.client", "ab+1", true},  {"sys.client", "ab+", true},
+                {"sys.client", "ab", false},   {"sys.client", "abc+1", false},
+                {"sys.client", "a+1", false},  {"sys.client", "xb+1", false},
+                {"sys.client2", "ab+1", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct orl_grain_id id = {span_of_str(rows[i].type), span_of_str(rows[i].key)};
+        assert_true(orl_is_observer_of(id, client) == rows[i].own);
+    }
+}
+
+static void test_utf8_is_told_from_other_bytes(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+    static const char *const bad[] = {"\x80",         "\xc0\x80",         "\xc3",
+                                      "\xe0\x80\x80", "\xed\xa0\x80",     "\xf4\x90\x80\x80",
+                                      "a\xff",        "\xf0\x80\x80\x80", "\xe2\x82"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(orl_is_utf8(span_of_str(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(orl_is_utf8(span_of_str(bad[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_observer_belongs_to_the_client_in_its_key),
+        cmocka_unit_test(test_utf8_is_told_from_other_bytes),
         cmocka_unit_test(test_hash_is_xxhash32),
         cmocka_unit_test(test_method_ids_of_recorded_calls),
         cmocka_unit_test(test_memory_queue_keys_of_recorded_streams),

@@ -114,6 +114,27 @@ static void write_enqueue(struct orl_args *a, const void *from)
     orl_args_enqueue(a, from);
 }
 
+static void test_memory_message_bytes_bound_what_is_written(void **state)
+{
+    (void)state;
+    uint8_t payload[3000];
+    for (size_t i = 0; i < sizeof payload; i++)
+        payload[i] = (uint8_t)(i * 37);
+    for (size_t len = 0; len <= sizeof payload; len += 500) {
+        const struct orl_memory_message m = {.stream = stream_of("numbers", "sk1").id,
+                                             .sequence = INT64_MAX,
+                                             .dequeue_time = UINT64_MAX,
+                                             .enqueue_time = UINT64_MAX,
+                                             .payload = span_of(payload, len)};
+        struct wbuf w;
+        wbuf_init(&w, 1 << 20);
+        orl_put_memory_message(&w, 1000, &m);
+        size_t bound = orl_memory_message_bytes(&m);
+        assert_true(w.len <= bound && bound - w.len < 100);
+        wbuf_fini(&w);
+    }
+}
+
 static void test_enqueue_round_trip_and_no_prefix_reads(void **state)
 {
     (void)state;
@@ -283,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_payload_has_the_recorded_bytes),
         cmocka_unit_test(test_events_of_mixed_kinds_and_every_prefix),
+        cmocka_unit_test(test_memory_message_bytes_bound_what_is_written),
         cmocka_unit_test(test_enqueue_round_trip_and_no_prefix_reads),
         cmocka_unit_test(test_subscriptions_round_trip),
         cmocka_unit_test(test_delivery_round_trip_with_and_without_a_token),

@@ -70,6 +70,7 @@ static void bench_open(struct bench *b, uint32_t queue_max, uint64_t bytes_max)
                                             .subscriptions_max = 3,
                                             .queue_max_messages = queue_max,
                                             .queue_max_bytes = bytes_max,
+                                            .delivery_max_bytes = 10000,
                                             .deliver_ms = 1000,
                                             .deliver_retry_ms = 10,
                                             .deliver_tries = 3};
@@ -222,7 +223,7 @@ static void test_broker_bounds_its_memory(void **state)
 {
     (void)state;
     struct bench b;
-    bench_open(&b, 100, 10);
+    bench_open(&b, 100, 130); /* what two short messages take in one queue */
     assert_int_equal(subscribe(&b, 1, "k"), SC_OK);
     assert_int_equal(publish(&b, "k", "12345"), SC_OK);
     assert_int_equal(publish(&b, "k", "12345"), SC_OK);
@@ -236,6 +237,63 @@ static void test_broker_bounds_its_memory(void **state)
     assert_int_equal(subscribe(&b, 3, "k"), SC_OK);
     assert_int_equal(subscribe(&b, 4, "k"), SC_ERR_BUSY);
     assert_int_equal(stats_of(&b).subscriptions, 3);
+    bench_close(&b);
+}
+
+static void test_broker_counts_messages_without_payload(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, 1000, 1000);
+    assert_int_equal(subscribe(&b, 1, "k"), SC_OK);
+    unsigned taken = 0;
+    while (publish(&b, "k", "") == SC_OK && taken < 100)
+        taken++;
+    assert_in_range(taken, 2, 99);
+    bench_close(&b);
+}
+
+static void test_broker_takes_one_message_over_its_bound(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, 100, 10);
+    assert_int_equal(subscribe(&b, 1, "k"), SC_OK);
+    assert_int_equal(publish(&b, "k", "longer than the bound"), SC_OK);
+    assert_int_equal(publish(&b, "k", "1"), SC_ERR_BUSY);
+    bench_close(&b);
+}
+
+/* A payload comes compact and is handed on at up to three times its length. */
+static void test_broker_refuses_what_no_consumer_can_take(void **state)
+{
+    (void)state;
+    struct bench b;
+    char text[1001];
+    memset(text, 'x', sizeof text);
+    text[1000] = '\0';
+    bench_open(&b, 100, 1 << 20);
+    assert_int_equal(subscribe(&b, 1, "k"), SC_OK);
+    assert_int_equal(publish(&b, "k", text), SC_ERR_TOO_LARGE);
+    text[500] = '\0';
+    assert_int_equal(publish(&b, "k", text), SC_OK);
+    bench_close(&b);
+}
+
+static void test_broker_drops_what_cannot_be_called(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b, 10, 1 << 20);
+    assert_int_equal(subscribe(&b, 1, "k"), SC_OK);
+    assert_int_equal(publish(&b, "k", "a"), SC_OK);
+    b.refuse = SC_ERR_TOO_LARGE;
+    sc_broker_answered(b.broker, b.token, SC_OK);
+    RIG_UNTIL(&b.rig, stats_of(&b).overflowed == 1);
+    b.refuse = SC_OK;
+    assert_int_equal(publish(&b, "k", "b"), SC_OK);
+    RIG_UNTIL(&b.rig, b.deliveries == 1);
+    assert_string_equal(b.payload, "b");
     bench_close(&b);
 }
 
@@ -308,6 +366,10 @@ int main(void)
         cmocka_unit_test(test_broker_holds_producers_of_a_consumer_that_answers),
         cmocka_unit_test(test_broker_drops_the_oldest_of_a_consumer_that_fails),
         cmocka_unit_test(test_broker_bounds_its_memory),
+        cmocka_unit_test(test_broker_counts_messages_without_payload),
+        cmocka_unit_test(test_broker_takes_one_message_over_its_bound),
+        cmocka_unit_test(test_broker_refuses_what_no_consumer_can_take),
+        cmocka_unit_test(test_broker_drops_what_cannot_be_called),
         cmocka_unit_test(test_broker_waits_for_a_client_that_is_away),
         cmocka_unit_test(test_broker_lists_subscriptions),
     };

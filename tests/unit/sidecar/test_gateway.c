@@ -194,7 +194,7 @@ static void test_gateway_serves_kernel_calls(void **state)
     assert_true(span_eq_str(p.last.response.exception.type, "System.InvalidOperationException"));
     assert_string_equal(p.text, "K-Grain echo/k: the handler said no");
     peer_ask(&p, "echo", FAKE_REFUSED, "x");
-    assert_string_equal(p.text, "K-Grain echo/k: unavailable");
+    assert_string_equal(p.text, "K-Grain echo/k: the device is starting");
     peer_ask(&p, "nosuch", FAKE_ECHO, "x");
     assert_int_equal(p.last.response.rejection, ORL_REJECTION_UNRECOVERABLE);
     assert_string_equal(p.text, "no kernel serves the grain nosuch/k here");
@@ -203,6 +203,24 @@ static void test_gateway_serves_kernel_calls(void **state)
     peer_ask(&p, "echo", 65536, "x");
     assert_int_equal(p.last.response.outcome, ORL_OUTCOME_EXCEPTION);
     assert_int_equal(stats_of(&b).calls, 4);
+    peer_close(&p);
+    bench_close(&b);
+}
+
+/* send may be awaited like any method: then its failure is an answer, and counted once. */
+static void test_gateway_answers_a_refused_send(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct peer p;
+    const struct orl_method_def send = {.interface = "gpu.kgrain", .id = "send"};
+    bench_open(&b, (struct sc_gateway_config){0});
+    assert_int_equal(orl_method_init(&b.call, &send), SC_OK);
+    peer_ready(&p, &b);
+    peer_ask(&p, "echo", FAKE_REFUSED, "x");
+    assert_string_equal(p.text, "K-Grain echo/k: the device is starting");
+    assert_int_equal(stats_of(&b).calls, 1);
+    assert_int_equal(stats_of(&b).calls_failed, 1);
     peer_close(&p);
     bench_close(&b);
 }
@@ -545,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gateway_serves_kernel_calls),
+        cmocka_unit_test(test_gateway_answers_a_refused_send),
         cmocka_unit_test(test_gateway_answers_a_deadline_with_a_timeout),
         cmocka_unit_test(test_gateway_waits_for_a_full_device),
         cmocka_unit_test(test_gateway_bounds_calls_of_a_client),

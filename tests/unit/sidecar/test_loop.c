@@ -1,6 +1,5 @@
 #include "sidecar/loop.h"
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,14 +8,11 @@
 
 #include <cmocka.h>
 
-#include "sidecar/wake.h"
-
 struct fixture {
     struct sc_loop *loop;
     struct sc_timer *timer;
     struct sc_watch *watch;
     struct sc_signal *signal;
-    struct sc_wake *wake;
     int pipe[2];
     int count;
     char order[16];
@@ -154,38 +150,6 @@ static void test_signal_arrives_as_loop_event(void **state)
     assert_int_equal(f->count, 1);
 }
 
-enum { POSTS = 1000 };
-
-static void on_post(void *arg)
-{
-    struct fixture *f = arg;
-    if (++f->count == POSTS)
-        sc_loop_stop(f->loop);
-}
-
-static void *post_many(void *arg)
-{
-    struct fixture *f = arg;
-    for (int i = 0; i < POSTS; i++)
-        if (sc_wake_post(f->wake, on_post, f) != SC_OK)
-            return f;
-    return NULL;
-}
-
-static void test_wake_runs_every_post_of_another_thread(void **state)
-{
-    struct fixture *f = *state;
-    assert_int_equal(sc_wake_open(f->loop, &f->wake), SC_OK);
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, post_many, f), 0);
-    sc_loop_run(f->loop);
-    void *result = f;
-    pthread_join(thread, &result);
-    assert_null(result);
-    assert_int_equal(f->count, POSTS);
-    sc_wake_close(f->wake);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,8 +158,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_watch_pauses_and_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_later_of_later_runs_a_turn_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signal_arrives_as_loop_event, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wake_runs_every_post_of_another_thread, setup,
-                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,11 @@ static void test_router_failed_activation_tells_all_and_frees_the_name(void **st
     assert_int_equal(f.device.count, 2);
 }
 
+static void assert_said(const char *text)
+{
+    assert_non_null(strstr(sc_router_why(f.router), text));
+}
+
 static void test_router_refuses_with_the_right_status(void **state)
 {
     (void)state;
@@ -186,17 +191,27 @@ static void test_router_refuses_with_the_right_status(void **state)
     memset(key, 'k', sizeof key);
     key[257] = '\0';
     assert_int_equal(activate("nope", "k", 1), SC_ERR_NOT_FOUND);
+    assert_said("no kernel nope");
     assert_int_equal(activate("broken", "k", 1), SC_ERR_KERNEL);
+    assert_said("kernel broken is unusable: it does not compile");
     assert_int_equal(activate("alpha", "", 1), SC_ERR_ARGUMENT);
     assert_int_equal(activate("alpha", key, 1), SC_ERR_ARGUMENT);
+    assert_said("1 to 256 bytes, this one 257");
     uint64_t grain = make_grain("k");
     assert_int_equal(call(grain, 1, 0), SC_OK);
     assert_int_equal(call(grain, 1, 0), SC_ERR_ARGUMENT);
+    assert_said("id 1 is in flight");
     f.device.full = true;
     assert_int_equal(call(grain, 2, 0), SC_AGAIN);
     assert_int_equal(activate("alpha", "new", 2), SC_AGAIN);
     f.device.full = false;
     assert_int_equal(call(grain, 2, 0), SC_OK);
+    struct sc_caller caller = {.fn = on_answer, .user = &f, .id = 90};
+    assert_int_equal(sc_router_call(f.router, grain, 7, span_of(NULL, 0), &caller),
+                     SC_ERR_ARGUMENT);
+    assert_said("type 7 is no message of the kernel alpha");
+    assert_int_equal(sc_router_deactivate(f.router, grain + 1, &caller), SC_ERR_NOT_FOUND);
+    assert_said("no such grain");
     struct sc_router_view view;
     sc_router_view(f.router, &view);
     assert_int_equal(view.calls, 2);
@@ -207,6 +222,7 @@ static void test_router_refuses_with_the_right_status(void **state)
     for (uint64_t id = 3; id <= 16; id++)
         assert_int_equal(call(grain, id, 0), SC_OK);
     assert_int_equal(call(grain, 17, 0), SC_ERR_BUSY);
+    assert_said("the bound is 16 (device.reply_slots)");
 }
 
 static void test_router_gives_replies_to_their_callers(void **state)
