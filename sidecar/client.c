@@ -157,8 +157,7 @@ enum sc_status sc_client_next(struct sc_client *client, struct sc_shim_response 
         struct span body;
         size_t size;
         enum sc_status st =
-            sc_shim_frame(span_of(client->in.ptr + client->in_at, client->in.len - client->in_at),
-                          UINT32_MAX, &body, &size);
+            sc_shim_frame(wbuf_from(&client->in, client->in_at), UINT32_MAX, &body, &size);
         if (st == SC_AGAIN) {
             st = read_more(client);
             if (st != SC_OK)

@@ -40,6 +40,12 @@ static inline struct span wbuf_span(const struct wbuf *w)
     return span_of(w->ptr, w->len);
 }
 
+/* What was written from offset `at` on; empty when there is nothing. */
+static inline struct span wbuf_from(const struct wbuf *w, size_t at)
+{
+    return at < w->len ? span_of(w->ptr + at, w->len - at) : span_of(NULL, 0);
+}
+
 static inline void wb_bytes(struct wbuf *w, const void *data, size_t n)
 {
     uint8_t *to = wbuf_reserve(w, n);
