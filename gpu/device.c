@@ -171,19 +171,24 @@ enum sc_status gpu_device_open(const struct gpu_device_config *config,
     }
     st = region_open(dev);
     if (st != SC_OK) {
-        SC_ERROR(log, "device %s not opened: shared region errno %d", config->name, errno);
+        SC_ERROR(log, "device %s not opened: shared region: %m", config->name);
         goto err;
     }
     st = tables_open(dev);
-    if (st != SC_OK)
+    if (st != SC_OK) {
+        SC_ERROR(log, "device %s not opened: no memory for %u grains and %u calls", config->name,
+                 dev->config.grains_max, config->reply_slots);
         goto err;
+    }
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     dev->notify_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 10);
     if (fd >= 0)
         close(fd);
     st = SC_ERR_SYSTEM;
-    if (dev->notify_fd < 0)
+    if (dev->notify_fd < 0) {
+        SC_ERROR(log, "device %s not opened: eventfd: %m", config->name);
         goto err;
+    }
     gpu_device_wipe(dev);
     dev->restart_delay_ns = (uint64_t)config->restart_ms * 1000000;
     st = gpu_worker_start(dev);

@@ -3,6 +3,7 @@
  * submission is written until its reply has been read. */
 #include "gpu/engine/k_grain.h"
 #include "sidecar/base/clock.h"
+#include "tests/bench/samples.h"
 #include "tests/support/engine_rig.h"
 
 #include <stdio.h>
@@ -61,12 +62,6 @@ static void on_hop(void *state, const struct k_message *message, struct k_contex
     k_send(ctx, h->peer, 3, &t, sizeof t);
 }
 
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static struct engine_rig_config rig_config(uint32_t grains)
 {
     return (struct engine_rig_config){.blocks = 1,
@@ -104,13 +99,13 @@ static void bench_round_trip(struct engine_rig *rig, uint32_t payload)
         engine_rig_wait_reply(rig, &r);
         ns[i] = sc_clock_mono_ns() - start;
     }
-    qsort(ns, ROUND_TRIPS, sizeof *ns, compare);
+    samples_sort(ns, ROUND_TRIPS);
     printf("{\"bench\":\"ring_round_trip\",\"device\":\"cpu\",\"depth\":1,\"payload_bytes\":%u,"
            "\"samples\":%d,\"p50_ns\":%llu,\"p99_ns\":%llu,\"p999_ns\":%llu,\"max_ns\":%llu}\n",
-           payload, ROUND_TRIPS, (unsigned long long)ns[ROUND_TRIPS / 2],
-           (unsigned long long)ns[ROUND_TRIPS / 100 * 99],
-           (unsigned long long)ns[ROUND_TRIPS / 1000 * 999],
-           (unsigned long long)ns[ROUND_TRIPS - 1]);
+           payload, ROUND_TRIPS, (unsigned long long)samples_at(ns, ROUND_TRIPS, 500),
+           (unsigned long long)samples_at(ns, ROUND_TRIPS, 990),
+           (unsigned long long)samples_at(ns, ROUND_TRIPS, 999),
+           (unsigned long long)samples_at(ns, ROUND_TRIPS, 1000));
     free(ns);
 }
 

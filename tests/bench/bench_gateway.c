@@ -4,6 +4,7 @@
  * KGrain of type echo. */
 #include "orleans-proto/client.h"
 #include "sidecar/base/clock.h"
+#include "tests/bench/samples.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -94,12 +95,6 @@ static uint32_t take_answers(struct bench *b)
     return answers;
 }
 
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static double cpu_s(void)
 {
     struct rusage u;
@@ -124,15 +119,16 @@ static void run(struct bench *b, uint32_t depth, uint64_t calls)
     }
     double s = (double)(sc_clock_mono_ns() - start) / 1e9;
     cpu = cpu_s() - cpu;
-    qsort(b->latency_ns, calls, sizeof *b->latency_ns, compare);
+    samples_sort(b->latency_ns, calls);
     printf("{\"bench\":\"gateway\",\"depth\":%u,\"payload_bytes\":%d,\"calls\":%llu,\"calls_per_"
            "s\":%.0f,"
            "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"client_cpu_us\":%."
            "2f}\n",
            depth, PAYLOAD, (unsigned long long)calls, (double)calls / s,
-           (double)b->latency_ns[calls / 2] / 1e3, (double)b->latency_ns[calls / 100 * 99] / 1e3,
-           (double)b->latency_ns[calls / 1000 * 999] / 1e3, (double)b->latency_ns[calls - 1] / 1e3,
-           cpu / (double)calls * 1e6);
+           (double)samples_at(b->latency_ns, calls, 500) / 1e3,
+           (double)samples_at(b->latency_ns, calls, 990) / 1e3,
+           (double)samples_at(b->latency_ns, calls, 999) / 1e3,
+           (double)samples_at(b->latency_ns, calls, 1000) / 1e3, cpu / (double)calls * 1e6);
 }
 
 static void join(struct bench *b, const char *host, uint16_t port, const char *cluster)
