@@ -74,10 +74,9 @@ static void client_close(struct gateway_client *c)
     client_unlink(c);
     sc_sock_close(c->sock);
     sc_timer_close(c->timer);
-    if (g->router != NULL) {
-        sc_router_room_cancel(&c->room);
+    sc_router_room_cancel(&c->room);
+    if (c->in_flight != 0) /* this looks at every call there is */
         sc_router_forget(g->router, c);
-    }
     uint64_t id = 0, token = 0;
     while (orl_gateway_abandon(c->session, &id, &token))
         sc_broker_answered(g->broker, token, SC_ERR_CLOSED);

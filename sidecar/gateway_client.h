@@ -37,6 +37,7 @@ struct gateway_client {
     struct gateway_call **calls; /* owned, of calls_cap; slots are kept for reuse */
     uint32_t calls_cap;
     uint32_t free_call; /* UINT32_MAX: none */
+    uint32_t in_flight; /* calls that the router has */
     bool ready;
     bool slow; /* to be dropped when the timer fires */
     bool closed;

@@ -121,6 +121,7 @@ static struct gateway_call *call_take(struct gateway_client *c, uint64_t *id_out
     struct gateway_call *call = c->calls[slot];
     c->free_call = call->next_free;
     call->used = true;
+    c->in_flight++;
     *id_out = (uint64_t)call->generation << 32 | slot;
     return call;
 }
@@ -138,6 +139,7 @@ static void call_put(struct gateway_client *c, uint64_t id)
 {
     uint32_t slot = (uint32_t)id;
     c->calls[slot]->used = false;
+    c->in_flight--;
     c->calls[slot]->generation++;
     c->calls[slot]->next_free = c->free_call;
     c->free_call = slot;

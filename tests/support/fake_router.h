@@ -34,6 +34,7 @@ struct sc_router {
     unsigned full_left;
     unsigned calls;
     unsigned sends;
+    unsigned forgets;
     uint32_t last_deadline_ms;
 };
 
@@ -143,6 +144,7 @@ enum sc_status sc_router_send_key(struct sc_router *router, struct span kernel, 
 
 void sc_router_forget(struct sc_router *router, void *user)
 {
+    router->forgets++;
     for (struct fake_call *call = router->silent; call != NULL; call = call->next)
         if (call->caller.user == user)
             call->forgotten = true;

@@ -539,7 +539,24 @@ static void test_gateway_forgets_calls_of_a_client_that_left(void **state)
     peer_close(&p);
     RIG_UNTIL(&b.rig, stats_of(&b).clients == 0);
     RIG_TURNS(&b.rig, 2);
+    assert_int_equal(b.router.forgets, 1);
     fake_router_expire(&b.router);
+    bench_close(&b);
+}
+
+/* Forgetting looks at every call of the router: who comes and goes without one must not cost that.
+ */
+static void test_gateway_lets_an_idle_client_go_cheaply(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct peer p;
+    bench_open(&b, (struct sc_gateway_config){0});
+    peer_ready(&p, &b);
+    peer_ask(&p, "echo", FAKE_ECHO, "x");
+    peer_close(&p);
+    RIG_UNTIL(&b.rig, stats_of(&b).clients == 0);
+    assert_int_equal(b.router.forgets, 0);
     bench_close(&b);
 }
 
@@ -578,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_gateway_drops_a_client_that_says_nothing),
         cmocka_unit_test(test_gateway_takes_no_more_clients_than_configured),
         cmocka_unit_test(test_gateway_forgets_calls_of_a_client_that_left),
+        cmocka_unit_test(test_gateway_lets_an_idle_client_go_cheaply),
         cmocka_unit_test(test_gateway_says_when_it_cannot_listen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
