@@ -47,6 +47,15 @@ static enum sc_status reject(struct gateway_client *c, const struct orl_gateway_
     return orl_reply_rejection(out_of(c), &event->reply, rejection, span_of_str(text));
 }
 
+/* Something bounded is full: what, how many, and of whom. */
+static enum sc_status reject_full(struct gateway_client *c, const struct orl_gateway_event *event,
+                                  uint64_t bound, const char *what)
+{
+    char text[96];
+    snprintf(text, sizeof text, "all %llu %s are taken", (unsigned long long)bound, what);
+    return reject(c, event, ORL_REJECTION_OVERLOADED, text);
+}
+
 /* Peer's bytes in our text: what is not printable ASCII becomes '?'; cut to fit. */
 static void put_clean(char *out, size_t size, size_t *at, struct span s)
 {
@@ -237,7 +246,7 @@ static enum sc_status serve_call(struct gateway_client *c, const struct orl_gate
     uint64_t id = 0;
     struct gateway_call *call = call_take(c, &id);
     if (call == NULL)
-        return reject(c, event, ORL_REJECTION_OVERLOADED, "too many calls in flight");
+        return reject_full(c, event, c->gateway->config.calls_max, "calls of this client");
     call->reply = event->reply;
     grain_text(m->target, call->grain);
     struct sc_caller caller = {.fn = on_reply, .user = c, .id = id};
@@ -294,7 +303,8 @@ static enum sc_status serve_queue(struct gateway_client *c, const struct orl_gat
         st = sc_broker_publish(c->gateway->broker, event->message.target.key, &m);
     wbuf_clear(store);
     if (st == SC_ERR_BUSY)
-        return reject(c, event, ORL_REJECTION_OVERLOADED, "the stream queues are full");
+        return reject(c, event, ORL_REJECTION_OVERLOADED,
+                      "the stream's consumers are behind, or all queues together are full");
     if (st == SC_ERR_TOO_LARGE)
         return refuse(c, event, "System.ArgumentException",
                       "the message would be too large for its consumers");
@@ -349,7 +359,7 @@ static enum sc_status serve_rendezvous(struct gateway_client *c,
     else if (st == SC_OK)
         sc_broker_unsubscribe(c->gateway->broker, &s.id);
     if (st == SC_ERR_BUSY)
-        return reject(c, event, ORL_REJECTION_OVERLOADED, "too many subscriptions");
+        return reject_full(c, event, c->gateway->config.subscriptions_max, "subscriptions");
     if (st != SC_OK)
         return refuse(c, event, "System.ArgumentException", "this is no subscription");
     return has_answer(event) ? orl_reply_completed(out_of(c), &event->reply) : SC_OK;

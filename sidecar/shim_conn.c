@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -191,16 +192,24 @@ void shim_conn_dirty(struct shim_conn *conn)
 
 /* -- reading */
 
+static uint32_t frame_max(const struct shim_conn *conn)
+{
+    return conn->state == SHIM_HELLO ? (uint32_t)SC_SHIM_HELLO_FRAME_MAX
+                                     : conn->shim->config.frame_max_bytes;
+}
+
 static void broken(struct shim_conn *conn, enum sc_status st)
 {
     struct sc_shim *shim = conn->shim;
     SC_WARN(shim->log, "shim %llu refused client %s reason %s", (unsigned long long)conn->number,
             conn->name, sc_status_name(st));
     shim->metrics->connections_protocol_error++;
+    char text[96] = "not a frame of this protocol";
+    if (st == SC_ERR_LIMIT)
+        snprintf(text, sizeof text, "a frame is over %u bytes%s", frame_max(conn),
+                 conn->state == SHIM_HELLO ? " before HELLO_OK" : " (shim.frame_max_bytes)");
     if (st != SC_ERR_VERSION) /* that one has been answered, with the versions */
-        shim_answer_error(conn, 0, st,
-                          st == SC_ERR_LIMIT ? "frame is over the limit"
-                                             : "not a frame of this protocol");
+        shim_answer_error(conn, 0, st, text);
     if (conn->in_flight != 0) {
         sc_router_forget(shim->router, conn);
         conn->in_flight = 0;
@@ -227,12 +236,10 @@ static size_t handle_frames(struct shim_conn *conn, struct span in, size_t *want
     size_t used = 0;
     *want_out = 0;
     while (is_reading(conn)) {
-        uint32_t frame_max = conn->state == SHIM_HELLO ? (uint32_t)SC_SHIM_HELLO_FRAME_MAX
-                                                       : conn->shim->config.frame_max_bytes;
         struct span body;
         size_t size;
         enum sc_status st =
-            sc_shim_frame(span_of(in.ptr + used, in.len - used), frame_max, &body, &size);
+            sc_shim_frame(span_of(in.ptr + used, in.len - used), frame_max(conn), &body, &size);
         if (st == SC_AGAIN) {
             *want_out = size;
             break;

@@ -159,7 +159,10 @@ static enum sc_status serve_routed(struct shim_conn *conn, const struct sc_shim_
 {
     struct sc_router *router = conn->shim->router;
     if (conn->in_flight >= conn->shim->config.credits) {
-        shim_answer_error(conn, q->id, SC_ERR_BUSY, "more requests in flight than credits");
+        char text[96];
+        snprintf(text, sizeof text, "%u requests are in flight, the bound is shim.credits",
+                 conn->in_flight);
+        shim_answer_error(conn, q->id, SC_ERR_BUSY, text);
         return SC_OK;
     }
     struct sc_caller caller = {.user = conn, .id = q->id, .deadline_ms = q->deadline_ms};

@@ -240,6 +240,7 @@ static void test_credits_deadline_and_cancel(void **state)
     assert_int_equal(sc_client_flush(&c), SC_OK);
     assert_int_equal(next(&r), SC_OK);
     assert_true(r.kind == SC_SHIM_ERROR && r.id == 1008 && r.code == SC_ERR_BUSY);
+    assert_true(span_eq_str(r.text, "8 requests are in flight, the bound is shim.credits"));
     assert_int_equal(next(&r), SC_OK);
     assert_true(r.id == 1000 && r.code == SC_ERR_DEADLINE);
     assert_non_null(memmem(r.text.ptr, r.text.len, "kernel countdown", 16));

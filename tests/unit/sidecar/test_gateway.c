@@ -269,6 +269,7 @@ static void test_gateway_bounds_calls_of_a_client(void **state)
         peer_call(&p, "echo", "k", FAKE_SILENT, span_of_str("x"), 30000);
     PEER_UNTIL(&p, p.answers == 1);
     assert_int_equal(p.last.response.rejection, ORL_REJECTION_OVERLOADED);
+    assert_string_equal(p.text, "all 20 calls of this client are taken");
     fake_router_expire(&b.router);
     PEER_UNTIL(&p, p.answers == 21);
     peer_close(&p);
