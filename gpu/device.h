@@ -65,7 +65,7 @@ struct gpu_device {
 
     int notify_fd, control_fd;
     pid_t worker;
-    uint64_t down_since_ns, restart_delay_ns, ready_since_ns;
+    uint64_t down_since_ns, restart_delay_ns, ready_since_ns, heard_ns;
     uint32_t restarts;
     struct gpu_progress {
         uint64_t sum, since_ns;

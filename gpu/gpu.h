@@ -39,9 +39,9 @@ struct gpu_device_config {
     uint32_t event_slots;
     uint32_t payload_max_bytes; /* of one call, send or activation; < 16 MiB */
     uint32_t spin_us;           /* idle polling before a block parks */
-    uint32_t hang_ms; /* a block that stays in one message longer is hung: the worker is killed */
-    uint32_t
-        restart_ms; /* pause before a dead worker is started again; doubles, at most 32 times */
+    uint32_t hang_ms;  /* a block that stays in one message longer is hung: the worker is killed */
+    uint32_t start_ms; /* a starting worker silent for longer is killed; compiling may take 60 s */
+    uint32_t restart_ms; /* pause before the next worker starts; doubles, at most 32 times */
 };
 
 /* What the owner is told. `call` is the token given with the request. Payloads and texts are good

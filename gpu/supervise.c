@@ -88,6 +88,7 @@ enum sc_status gpu_worker_start(struct gpu_device *dev)
     dev->epoch++;
     dev->state = GPU_DEVICE_STARTING;
     uint64_t now = sc_clock_mono_ns();
+    dev->heard_ns = now;
     for (uint32_t i = 0; i < dev->config.blocks; i++)
         dev->progress[i] = (struct gpu_progress){0, now};
     return SC_OK;
@@ -120,6 +121,7 @@ void gpu_worker_notes(struct gpu_device *dev)
     struct gpu_note note;
     while (dev->state == GPU_DEVICE_STARTING && dev->control_fd >= 0 &&
            recv(dev->control_fd, &note, sizeof note, 0) == (ssize_t)sizeof note) {
+        dev->heard_ns = sc_clock_mono_ns();
         note.id[sizeof note.id - 1] = '\0';
         note.version[sizeof note.version - 1] = '\0';
         note.text[sizeof note.text - 1] = '\0';
@@ -259,11 +261,24 @@ static void watch_heartbeats(struct gpu_device *dev, uint64_t now_ns)
     }
 }
 
+/* Loading a kernel runs code of its package, which may never return. */
+static void watch_start(struct gpu_device *dev, uint64_t now_ns)
+{
+    if (now_ns < dev->heard_ns || now_ns - dev->heard_ns < (uint64_t)dev->config.start_ms * 1000000)
+        return;
+    char cause[128];
+    snprintf(cause, sizeof cause, "worker did not start: silent for %u ms while it loads kernels",
+             dev->config.start_ms);
+    worker_down(dev, cause, now_ns);
+}
+
 void gpu_device_tick(struct gpu_device *dev, uint64_t now_ns)
 {
     if (dev->state == GPU_DEVICE_STARTING)
         gpu_worker_notes(dev);
     reap(dev, now_ns);
+    if (dev->state == GPU_DEVICE_STARTING)
+        watch_start(dev, now_ns);
     if (dev->state == GPU_DEVICE_READY)
         watch_heartbeats(dev, now_ns);
     if (dev->state == GPU_DEVICE_DOWN && now_ns - dev->down_since_ns >= dev->restart_delay_ns &&

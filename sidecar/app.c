@@ -19,6 +19,7 @@ enum {
     DRAIN_LOOK_MS = 5,
     DEVICE_STOP_MS = 2000, /* for the worker to leave; then it is killed */
     WINDOW_MS = 10000,
+    START_MS = 90000,          /* a worker that starts says something at least this often */
     FRAME_OVERHEAD_BYTES = 512 /* of a frame beside its payload */
 };
 
@@ -211,6 +212,7 @@ static enum sc_status open_device(struct app *app)
         .payload_max_bytes = (uint32_t)c->shim_frame_max_bytes - FRAME_OVERHEAD_BYTES,
         .spin_us = c->device_spin_us,
         .hang_ms = c->device_hang_ms,
+        .start_ms = START_MS,
         .restart_ms = c->device_restart_ms};
     enum sc_status st =
         gpu_device_open(&config, sc_router_device_ops(), app->router, &app->log, &app->device);

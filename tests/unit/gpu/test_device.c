@@ -117,6 +117,7 @@ static struct gpu_device_config config_for(struct fixture *f, const char *root)
         .payload_max_bytes = 1 << 20,
         .spin_us = 50,
         .hang_ms = 30000, /* tests may run on a machine that is busy with others */
+        .start_ms = 90000,
         .restart_ms = 10};
 }
 
@@ -351,6 +352,32 @@ static void test_device_unbuildable_kernel_leaves_others_usable(void **state)
     test_tree_fini(&root);
 }
 
+static void test_device_kills_a_worker_that_never_gets_ready(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    struct test_tree root;
+    test_tree_init(&root);
+    test_tree_write(&root, "stuck/1.0.0/manifest.yaml",
+                    "kernel: stuck\nversion: 1.0.0\nsources: [stuck.c]\nstate: {bytes: 16}\n"
+                    "messages: [{name: A, type: 1}]\n");
+    test_tree_write(&root, "stuck/1.0.0/stuck.c",
+                    "#include \"k_grain.h\"\n"
+                    "static volatile int turns;\n"
+                    "__attribute__((constructor)) static void loop(void) { for (;;) turns++; }\n"
+                    "K_HANDLER(stuck) { (void)state, (void)message, (void)ctx; }\n");
+    memset(&f, 0, sizeof f);
+    test_tree_init(&f.cache);
+    f.log = (struct sc_log){.fd = STDERR_FILENO, .level = SC_LOG_WARN};
+    struct gpu_device_config c = config_for(&f, root.path);
+    c.start_ms = 2000;
+    assert_int_equal(gpu_device_open(&c, &ops, &f.told, &f.log, &f.dev), SC_OK);
+    UNTIL(&f, f.told.state == GPU_DEVICE_DOWN);
+    assert_non_null(strstr(f.told.cause, "did not start"));
+    close_all(&f);
+    test_tree_fini(&root);
+}
+
 static void test_device_stops_when_asked(void **state)
 {
     (void)state;
@@ -497,6 +524,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_survives_a_crashing_kernel),
         cmocka_unit_test(test_device_kills_a_hung_kernel),
         cmocka_unit_test(test_device_unbuildable_kernel_leaves_others_usable),
+        cmocka_unit_test(test_device_kills_a_worker_that_never_gets_ready),
         cmocka_unit_test(test_device_stops_when_asked),
         cmocka_unit_test(test_device_end_of_a_grain_waits_for_its_events),
         cmocka_unit_test(test_device_end_of_a_grain_answers_its_open_calls),
