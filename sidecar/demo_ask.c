@@ -150,11 +150,12 @@ static enum sc_status call(struct sc_demo_asking *a, uint32_t package, struct an
 
 /* ---- asking one after the other ---- */
 
-/* Events are published after the reply, in batches; each new one renews the patience. */
+/* Events are published after the reply, in batches; each new one renews the patience. Events of an
+ * earlier question may still come in between, so it is time that counts, not wakings. */
 static enum sc_status wait_events(struct sc_demo_asking *a, struct sc_demo_ask *ask)
 {
-    uint32_t idle_ms = 0;
-    while (ask->events < ask->reply.packages && idle_ms < EVENTS_MS) {
+    uint64_t until_ns = sc_clock_mono_ns() + (uint64_t)EVENTS_MS * 1000000;
+    while (ask->events < ask->reply.packages && sc_clock_mono_ns() < until_ns) {
         uint32_t before = ask->events;
         enum sc_status st = sc_consumer_wait(a->consumer, SLICE_MS);
         if (st != SC_OK && st != SC_AGAIN) {
@@ -162,7 +163,8 @@ static enum sc_status wait_events(struct sc_demo_asking *a, struct sc_demo_ask *
                      sc_consumer_error(a->consumer));
             return st;
         }
-        idle_ms = ask->events == before ? idle_ms + SLICE_MS : 0;
+        if (ask->events != before)
+            until_ns = sc_clock_mono_ns() + (uint64_t)EVENTS_MS * 1000000;
     }
     return SC_OK;
 }
