@@ -128,7 +128,11 @@ int gpu_worker_main(int argc, char **argv)
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    signal(SIGINT, SIG_IGN); /* a terminal sends it to the group; the daemon decides */
+    /* A terminal, a service manager or `timeout` sends these to the whole group. They are for the
+     * daemon, which drains and then tells its worker by the stop word. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     struct gpu_region_header *region = map_region();
     if (region == NULL) {
         send_note(GPU_NOTE_FATAL, 0, NULL,

@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 
 #include "sidecar/base/log.h"
 #include "sidecar/loop.h"
@@ -17,11 +18,14 @@ enum {
     HEADERS_MAX_BYTES = 8192,
     BODY_MAX_BYTES = 1024, /* of a request: probes have none */
     REPLY_MAX_BYTES = 1 << 20,
-    IDLE_TIMEOUT_S = 10
+    IDLE_TIMEOUT_S = 10,
+    ACCEPT_PAUSE_MS = 1000 /* at most, after the process ran out of descriptors */
 };
 
 struct sc_http {
     struct evhttp *server;
+    struct evconnlistener *listener; /* the server's */
+    struct sc_timer *resume;
     sc_http_fn fn;
     void *user;
     uint16_t port;
@@ -77,6 +81,20 @@ static void on_request(struct evhttp_request *req, void *arg)
     wbuf_fini(&reply.body);
 }
 
+/* Out of descriptors: the connection stays in the queue, so accepting again at once would turn the
+ * loop for nothing. The argument is evhttp's own; on_resume starts the listener again. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    (void)arg;
+    evconnlistener_disable(listener);
+}
+
+static void on_resume(void *user)
+{
+    struct sc_http *http = user;
+    evconnlistener_enable(http->listener);
+}
+
 static enum sc_status start(struct sc_http *http, struct sc_loop *loop, int fd)
 {
     http->server = evhttp_new(sc_loop_base(loop));
@@ -89,10 +107,17 @@ static enum sc_status start(struct sc_http *http, struct sc_loop *loop, int fd)
                                                  EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
                                                  EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
     evhttp_set_gencb(http->server, on_request, http);
-    if (evhttp_accept_socket(http->server, fd) != 0) {
+    enum sc_status st = sc_timer_open(loop, on_resume, http, &http->resume);
+    struct evhttp_bound_socket *bound =
+        st == SC_OK ? evhttp_accept_socket_with_handle(http->server, fd) : NULL;
+    if (bound == NULL) {
+        sc_timer_close(http->resume);
         evhttp_free(http->server);
-        return SC_ERR_SYSTEM;
+        return st != SC_OK ? st : SC_ERR_SYSTEM;
     }
+    http->listener = evhttp_bound_socket_get_listener(bound);
+    evconnlistener_set_error_cb(http->listener, on_accept_error);
+    sc_timer_every(http->resume, ACCEPT_PAUSE_MS);
     return SC_OK;
 }
 
@@ -137,6 +162,7 @@ void sc_http_close(struct sc_http *http)
 {
     if (http == NULL)
         return;
+    sc_timer_close(http->resume);
     evhttp_free(http->server);
     free(http);
 }

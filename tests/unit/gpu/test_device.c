@@ -11,6 +11,7 @@
 
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -378,6 +379,22 @@ static void test_device_kills_a_worker_that_never_gets_ready(void **state)
     test_tree_fini(&root);
 }
 
+static void test_device_worker_leaves_group_signals_to_the_daemon(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    open_with(&f, SC_SOURCE_DIR "/gpu/kernels");
+    uint64_t grain = activate(&f, "echo", 0);
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        assert_int_equal(kill(f.dev->worker, signals[i]), 0);
+        assert_int_equal(call(&f, grain, 1, (struct span){0}), SC_OK);
+    }
+    gpu_device_stop(f.dev);
+    UNTIL(&f, f.told.state == GPU_DEVICE_STOPPED);
+    close_all(&f);
+}
+
 static void test_device_stops_when_asked(void **state)
 {
     (void)state;
@@ -525,6 +542,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_device_kills_a_hung_kernel),
         cmocka_unit_test(test_device_unbuildable_kernel_leaves_others_usable),
         cmocka_unit_test(test_device_kills_a_worker_that_never_gets_ready),
+        cmocka_unit_test(test_device_worker_leaves_group_signals_to_the_daemon),
         cmocka_unit_test(test_device_stops_when_asked),
         cmocka_unit_test(test_device_end_of_a_grain_waits_for_its_events),
         cmocka_unit_test(test_device_end_of_a_grain_answers_its_open_calls),
